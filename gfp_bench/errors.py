@@ -1,0 +1,36 @@
+"""What a user can mend. Anything else keeps its traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GfpBenchError(Exception):
+    """A problem whose message says what, which value, what was expected and what to do."""
+
+
+class UsageError(GfpBenchError):
+    """A request that names something that does not exist or cannot be."""
+
+
+class DatasetError(GfpBenchError):
+    """A dataset whose files, manifest or index are not what they should be."""
+
+
+class PluginError(GfpBenchError):
+    """A plugin that breaks its contract."""
+
+
+class RecordError(GfpBenchError):
+    """A stored result that is damaged or does not belong."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a ``name`` that is not among ``known``, with its nearest matches."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = (
+        f"did you mean {' or '.join(repr(match) for match in near)}?"
+        if near
+        else f"known: {', '.join(names) or 'none'}"
+    )
+    return UsageError(f"unknown {kind} {name!r}; {hint}")

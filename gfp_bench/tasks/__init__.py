@@ -1,0 +1,1 @@
+"""Tasks: which fits, which cells, which metrics. A protocol names its task."""

@@ -1,0 +1,1 @@
+"""The attacks that gfp-bench brings: one module each, found by walking this package."""
