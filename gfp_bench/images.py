@@ -76,7 +76,7 @@ class ImageSet:
         """Return image ``index`` (3, h, w) and its label."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of a set of {len(self)}")
-        return self._read(np.array([index % len(self)]))[0], int(self._labels[index])
+        return self.read(np.array([index % len(self)]))[0], int(self._labels[index])
 
     @property
     def image_shape(self) -> torch.Size:
@@ -91,7 +91,7 @@ class ImageSet:
     @property
     def images(self) -> Images:
         """All images in one tensor: for small sets, `batches` for any."""
-        return self._read(np.arange(len(self)))
+        return self.read(np.arange(len(self)))
 
     def batches(
         self, size: int = 256, *, shuffle: bool = False, rng: torch.Generator | None = None
@@ -107,7 +107,16 @@ class ImageSet:
         for start in range(0, len(self), size):
             chosen = order[start : start + size]
             self.tick()
-            yield self._read(chosen), torch.from_numpy(self._labels[chosen]).to(self.device)
+            yield self.read(chosen), torch.from_numpy(self._labels[chosen]).to(self.device)
+
+    def read(self, chosen: NDArray[np.int64]) -> Images:
+        """Return the images at some positions; of a perturbed set, each reading is a new draw."""
+        images = torch.from_numpy(self._pixels[self._rows[chosen]]).to(self.device)
+        if self._perturbation is None:
+            return images
+        streams = self._streams(self._perturbation.name, self._seed, chosen, self.draws[chosen])
+        self.draws[chosen] += 1
+        return self._perturbation.perturb(images, streams)
 
     def subset(self, chosen: Sequence[int] | NDArray[np.int64]) -> "ImageSet":
         """Return the set of some images, by their positions in this one."""
@@ -148,11 +157,3 @@ class ImageSet:
             passes=passes.tolist(),
             device=self.device,
         )
-
-    def _read(self, chosen: NDArray[np.int64]) -> Images:
-        images = torch.from_numpy(self._pixels[self._rows[chosen]]).to(self.device)
-        if self._perturbation is None:
-            return images
-        streams = self._streams(self._perturbation.name, self._seed, chosen, self.draws[chosen])
-        self.draws[chosen] += 1
-        return self._perturbation.perturb(images, streams)

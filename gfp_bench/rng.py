@@ -7,7 +7,6 @@ counter ``(b + 1, 0, 0, 0)``, and a word becomes a double by its upper 53 bits.
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import torch
@@ -40,7 +39,7 @@ class ImageRng:
         split: str,
         passes: Sequence[int] | int = 0,
         device: torch.device | str = "cpu",
-    ) -> Self:
+    ) -> "ImageRng":
         """Return the streams of images by what names them; ``passes`` counts how often each image was drawn before."""
         counts = [passes] * len(ids) if isinstance(passes, int) else passes
         names = ([seed, dataset, image, attack, split, int(count)] for image, count in zip(ids, counts, strict=True))
@@ -73,15 +72,13 @@ class ImageRng:
 
     def integers(self, low: int, high: int, shape: Sequence[int] = ()) -> Tensor:
         """Return (n, *shape) int64 values from low to high, both included."""
-        return low + (self.uniform(0, high - low + 1, shape)).floor().long()
+        return low + self.uniform(0.0, float(high - low + 1), shape).floor().long()
 
     def normal(self, shape: Sequence[int] = ()) -> Tensor:
         """Return (n, *shape) float64 standard normal values, by Box and Muller's transform."""
         count = int(np.prod(shape, dtype=np.int64))
-        radius, angle = self._doubles(2 * ((count + 1) // 2)).chunk(2, dim=1)
-        radius = (1 - radius).log_().mul_(-2).sqrt_()
-        angle = angle * (2 * torch.pi)
-        values = torch.cat([radius * angle.cos(), angle.sin_().mul_(radius)], dim=1)
+        values = self._doubles(2 * ((count + 1) // 2))
+        _box_muller_(*values.chunk(2, dim=1))
         return values[:, :count].reshape(len(self), *shape)
 
     def _doubles(self, count: int) -> Tensor:
@@ -105,6 +102,15 @@ def _tensor_doubles(keys: Tensor, position: int, blocks: int) -> Tensor:
     zero = torch.zeros_like(number)
     words = torch.stack(philox([number, zero, zero, zero], keys[:, None, :]), dim=2).flatten(1)
     return ((words >> 11) & (2**53 - 1)).double() * 2.0**-53
+
+
+def _box_muller_(radius: Tensor, angle: Tensor) -> None:
+    """Turn every two values from [0, 1) into two standard normal ones."""
+    radius.neg_().log1p_().mul_(-2).sqrt_()
+    angle.mul_(2 * torch.pi)
+    cosine = angle.cos()
+    angle.sin_().mul_(radius)
+    radius.mul_(cosine)
 
 
 def philox(counter: Sequence[Tensor], keys: Tensor) -> list[Tensor]:

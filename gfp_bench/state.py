@@ -1,7 +1,6 @@
 """Nested state <-> one safetensors file: what methods, generators and checkpoints are saved as. Never pickle."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gfp_bench.errors import RecordError
+from gfp_bench.files import write_atomically
 
 State: TypeAlias = Any
 """None, bool, int, float, str, Tensor, ndarray, or a list, tuple or dict (keys: str, int) of these: hence ``Any``."""
@@ -41,24 +41,6 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> State:
             return _filled(skeleton, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise RecordError(f"state file {path} is damaged ({error}); delete it and run again") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears by rename: a reader sees all of it or nothing.
-
-    Raises:
-        OSError: If the folder is missing or not writable, or no space is left; nothing half-written remains.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _skeleton(value: State, place: str, tensors: dict[str, Tensor]) -> Any:  # JSON of any depth

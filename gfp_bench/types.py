@@ -5,6 +5,8 @@ from typing import TypeAlias
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from gfp_bench.settings import Setting as Setting
+
 Images: TypeAlias = UInt8[Tensor, "n 3 h w"]
 """What an image file can hold: RGB, 0 to 255."""
 
@@ -16,6 +18,3 @@ Scores: TypeAlias = Float32[Tensor, "n s"]
 
 Fingerprints: TypeAlias = Float[Tensor, "n d"]
 """The space in which separability is measured."""
-
-Setting: TypeAlias = bool | int | float | str | None
-"""What a plugin's settings may be: values that JSON and the command line can write."""

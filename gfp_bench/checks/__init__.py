@@ -1,0 +1,99 @@
+"""The contract checks: what every method and every attack must hold, tried on a few small images.
+
+A check is a function that raises when the contract is broken; its name, in words, is the finding's. The essential ones
+come first: once one of them fails the others mean nothing and are left out.
+"""
+
+import socket
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from gfp_bench.attack import Perturbation
+from gfp_bench.checks import attacks, methods
+from gfp_bench.checks.subject import Splits as Splits
+from gfp_bench.checks.subject import Subject, no_network
+from gfp_bench.checks.subject import synthetic as synthetic
+from gfp_bench.errors import PluginError, UsageError
+from gfp_bench.method import Method
+from gfp_bench.settings import Setting
+
+Check = Callable[[Any], None]  # of a method's or an attack's subject
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check came to; ``why`` says what failed and is empty otherwise."""
+
+    check: str
+    passed: bool
+    why: str = ""
+
+
+def check_method(
+    cls: type[Method], settings: Mapping[str, Setting] | None = None, data: Splits | None = None
+) -> list[Finding]:
+    """Return what the contract checks of a method find.
+
+    Args:
+        cls: The method.
+        settings: Those that differ from the defaults, as text or values.
+        data: What to fit and score; small synthetic images by default.
+
+    Raises:
+        UsageError: If a setting is unknown or has a value that does not fit.
+    """
+    subject = methods.MethodSubject(cls, settings or {}, data or synthetic())
+    return list(_findings(subject, methods.ESSENTIAL, methods.FURTHER))
+
+
+def check_attack(
+    cls: type[Perturbation], settings: Mapping[str, Setting] | None = None, data: Splits | None = None
+) -> list[Finding]:
+    """Return what the contract checks of an attack find on the test images; otherwise like `check_method`."""
+    subject = attacks.AttackSubject(cls, settings or {}, data or synthetic(per_source=24))
+    return list(_findings(subject, attacks.ESSENTIAL, attacks.FURTHER))
+
+
+def _findings(subject: Subject[Any], essential: Sequence[Check], further: Sequence[Check]) -> Iterator[Finding]:
+    with _no_network(subject.attempts):
+        for check in essential:
+            finding = _finding(check, subject)
+            yield finding
+            if not finding.passed:
+                return
+        for check in (*further, no_network):
+            yield _finding(check, subject)
+
+
+def _finding(check: Check, subject: Subject[Any]) -> Finding:
+    name = check.__name__.replace("_", " ")
+    try:
+        check(subject)
+    except UsageError:
+        raise
+    except PluginError as error:
+        return Finding(name, passed=False, why=str(error))
+    except (Exception, SystemExit) as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return Finding(name, passed=False, why=f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
+    return Finding(name, passed=True)
+
+
+@contextmanager
+def _no_network(attempts: list[str]) -> Iterator[None]:
+    """Refuse connections and note what was asked for; sockets between local processes are left alone."""
+    connect = socket.socket.connect
+
+    def refuse(*address: object, **_: object) -> None:
+        attempts.append(":".join(map(str, address[:2])))
+        raise OSError(f"no network while a plugin is checked: {attempts[-1]}")
+
+    def guarded(self: socket.socket, address: Any) -> None:  # whatever the family takes
+        connect(self, address) if self.family == socket.AF_UNIX else refuse(*address)
+
+    with patch.object(socket.socket, "connect", guarded), patch.object(socket, "getaddrinfo", refuse):
+        yield

@@ -1,0 +1,207 @@
+"""What every method must hold."""
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfp_bench.attack import Perturbation, to_uint8
+from gfp_bench.checkpoints import seeded
+from gfp_bench.checks.subject import Subject, settings
+from gfp_bench.checks.subject import declared as declared_at_all
+from gfp_bench.errors import PluginError
+from gfp_bench.method import Method
+from gfp_bench.rng import ImageRng
+from gfp_bench.types import Images
+
+_TOLERANCE = 1e-4  # between batch sizes, relative to the largest value of an image
+_FORMATS = (".safetensors", ".npz", ".npy", ".json")  # what is read without running it
+_OUTPUTS = ("scores", "fingerprints")
+
+Outputs = tuple[Tensor, Tensor]  # (n, s) scores and (n, d) fingerprints
+
+
+class MethodSubject(Subject[Method]):
+    """A method, fitted when first asked for."""
+
+    @cached_property
+    def method(self) -> Method:
+        """The method as first fitted."""
+        return self.fitted(seed=0)
+
+    @cached_property
+    def expected(self) -> Outputs:
+        """What the method says of all test images in one batch."""
+        return outputs(self.method, self.images)
+
+    def fitted(self, seed: int) -> Method:
+        """Return a new instance, fitted."""
+        method = self.make()
+        with seeded("check", f"fit {seed}"):  # as in a trial: layers and scikit-learn draw from the global state
+            method.fit(self.train, self.val, rng=torch.Generator().manual_seed(seed))
+        return method
+
+    def reloaded(self) -> Method:
+        """Return a new instance with the fitted state as it comes back from disk."""
+        method = self.make()
+        with tempfile.TemporaryDirectory() as folder:
+            self.method.save(Path(folder))
+            if strange := [path.name for path in Path(folder).rglob("*.*") if path.suffix not in _FORMATS]:
+                raise PluginError(f"save wrote {strange[0]!r}, expected {', '.join(_FORMATS)}: never pickle")
+            method.load(Path(folder), device=self.test.device)
+        return method
+
+
+def outputs(method: Method, images: Images, *, size: int | None = None, seed: int = 0) -> Outputs:
+    """Return what a method says of images, given ``size`` at a time, each time as a copy of its own."""
+    with torch.no_grad(), seeded("check", f"score {seed}"):
+        parts = images.split(size or len(images))
+        scores = [method.scores(part.clone()) for part in parts]
+        return torch.cat(scores), torch.cat([method.fingerprints(part.clone()) for part in parts])
+
+
+def declared(subject: MethodSubject) -> None:
+    """The class says what it is, where it was published and whether the seed matters."""
+    declared_at_all(subject)
+    cls = subject.cls
+    for name, kind in (("paper", str), ("stochastic", bool), ("floor", bool)):
+        if not isinstance(getattr(cls, name, None), kind):
+            raise PluginError(f"{name} is {getattr(cls, name, 'not set')!r}, expected {kind.__name__}")
+
+
+def fit(subject: MethodSubject) -> None:
+    """Fitting works."""
+    assert subject.method  # noqa: S101 - fits
+
+
+def shape(subject: MethodSubject) -> None:
+    """Scores are float32 (n, s), fingerprints floating (n, d)."""
+    scores, fingerprints = subject.expected
+    n, s = len(subject.images), len(subject.test.sources)
+    if scores.shape != (n, s) or scores.dtype != torch.float32:
+        raise PluginError(
+            f"scores are {scores.dtype} of shape {tuple(scores.shape)}, expected torch.float32 of shape {(n, s)}: "
+            f"one row an image, one column a source ({', '.join(subject.test.sources)})"
+        )
+    if (
+        fingerprints.ndim != 2
+        or len(fingerprints) != n
+        or not fingerprints.numel()
+        or not fingerprints.is_floating_point()
+    ):
+        raise PluginError(
+            f"fingerprints are {fingerprints.dtype} of shape {tuple(fingerprints.shape)}, "
+            f"expected a floating type and shape ({n}, d): one row an image"
+        )
+
+
+def same_scores_again(subject: MethodSubject) -> None:
+    """Scoring draws nothing."""
+    _agree(
+        outputs(subject.method, subject.images, seed=1), subject.expected, "when scored twice; scoring must not draw"
+    )
+
+
+def finite(subject: MethodSubject) -> None:
+    """Scores and fingerprints are numbers."""
+    for name, values in zip(_OUTPUTS, subject.expected, strict=True):
+        if strange := int((~values.isfinite()).any(dim=1).sum()):
+            raise PluginError(f"{name} of {strange} of {len(values)} images are not finite")
+
+
+def input_unchanged(subject: MethodSubject) -> None:
+    """Scoring leaves the images as they were."""
+    for name in _OUTPUTS:
+        images = subject.images.clone()
+        with torch.no_grad():
+            getattr(subject.method, name)(images)
+        if not images.equal(subject.images):
+            raise PluginError(f"{name} changed the images it was given; work on a copy")
+
+
+def batch_invariance(subject: MethodSubject) -> None:
+    """An image's scores do not depend on how many images come with it."""
+    for size in (1, 7):
+        values = outputs(subject.method, subject.images, size=size)
+        _agree(values, subject.expected, f"between batches of {size} and all at once", _TOLERANCE)
+
+
+def order_invariance(subject: MethodSubject) -> None:
+    """An image's scores do not depend on where it stands, nor on what was scored before."""
+    order = torch.arange(len(subject.images)).flip(0)
+    scores, fingerprints = outputs(subject.method, subject.images[order])
+    _agree((scores[order], fingerprints[order]), subject.expected, "when the order is reversed", _TOLERANCE)
+
+
+def save_and_load(subject: MethodSubject) -> None:
+    """A method that was saved and loaded says the same, to the bit."""
+    _agree(outputs(subject.reloaded(), subject.images), subject.expected, "after save and load")
+
+
+def repeatable_fit(subject: MethodSubject) -> None:
+    """A seed gives the same scores every time; for a method that is not stochastic, all seeds give the same."""
+    seed = 0 if subject.method.stochastic else 1
+    what = "one seed" if seed == 0 else "two seeds, though stochastic is False"
+    _agree(outputs(subject.fitted(seed), subject.images), subject.expected, f"when fitted twice with {what}")
+
+
+def immunise(subject: MethodSubject) -> None:
+    """A loaded method can be immunised, and scores afterwards."""
+    attacked = [images.perturbed(_Speckle(), seed=0) for images in (subject.train, subject.val)]
+    method = subject.reloaded()
+    with seeded("check", "immunise"):
+        method.immunise(*attacked, rng=torch.Generator().manual_seed(0))
+    for name, values in zip(_OUTPUTS, outputs(method, subject.images), strict=True):
+        if len(values) != len(subject.images) or not values.isfinite().all():
+            raise PluginError(f"after immunise, {name} of shape {tuple(values.shape)} are not finite, one row an image")
+
+
+def no_labels(subject: MethodSubject) -> None:
+    """What `fit` was given is not read when scoring: no label, id or group. Comes after all that fits."""
+    assert subject.expected  # noqa: S101 - scored before the sets are tampered with
+    for images in (subject.train, subject.val):
+        images._labels = np.roll(images._labels, 1)  # a new array: labels that fit has kept stay right
+        images.ids, images.groups = images.ids[::-1], images.groups[::-1]
+    values = outputs(subject.method, subject.images)
+    _agree(values, subject.expected, "once the training labels and ids are shuffled; keep no ImageSet")
+
+
+ESSENTIAL = (declared, settings, fit, shape, same_scores_again)
+FURTHER = (
+    finite,
+    input_unchanged,
+    batch_invariance,
+    order_invariance,
+    save_and_load,
+    repeatable_fit,
+    immunise,
+    no_labels,
+)
+
+
+class _Speckle(Perturbation):
+    """Weak noise, to immunise against."""
+
+    name = "speckle"
+    version = 1
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        return to_uint8(images + 4 * rng.normal(images.shape[1:]))
+
+
+def _agree(values: Outputs, expected: Outputs, when: str, tolerance: float = 0.0) -> None:
+    """Refuse outputs that differ by more than ``tolerance`` times an image's largest value, or in a clear arg-max."""
+    for name, mine, theirs in zip(_OUTPUTS, values, expected, strict=True):
+        allowed = tolerance * theirs.abs().amax(dim=1, keepdim=True)
+        alike = ((mine - theirs).abs() <= allowed) | (mine == theirs) | (mine.isnan() & theirs.isnan())
+        if strange := int((~alike).any(dim=1).sum()):
+            most = float((mine - theirs).abs().max())
+            raise PluginError(f"{name} of {strange} of {len(mine)} images differ (by up to {most:.2g}) {when}")
+    scores, others = values[0], expected[0]
+    best = others.topk(2, dim=1).values
+    clear = best[:, 0] - best[:, 1] > tolerance * others.abs().amax(dim=1)
+    if (clear & (scores.argmax(dim=1) != others.argmax(dim=1))).any():
+        raise PluginError(f"the source that is named differs {when}")

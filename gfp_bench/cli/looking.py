@@ -1,0 +1,143 @@
+"""`list`, `info`, `check`, `doctor`: what there is, and whether it is sound."""
+
+import inspect
+import json
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gfp_bench import __version__
+from gfp_bench.cli import CHECK_FAILED, app, cache, data_folders, results, say, stop
+from gfp_bench.cli.running import PluginFiles
+
+
+@app.command("list")
+def list_command(
+    broken: Annotated[bool, typer.Option("--broken", help="Third-party plugins that do not load, and why.")] = False,
+    plugin: PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """List methods, attacks, generators, datasets and protocols."""
+    from gfp_bench.manifests import list_manifests
+    from gfp_bench.plugins import load_plugins
+    from gfp_bench.protocols import protocol_names
+
+    plugins = load_plugins(plugin or ())
+    if broken:
+        for one in plugins.broken:
+            say(f"{one}\n{one.traceback}")
+        if not plugins.broken:
+            say("no broken plugins")
+        return
+    found = {
+        "methods": plugins.methods,
+        "attacks": plugins.attacks,
+        "generators": plugins.generators,
+        "datasets": sorted(list_manifests(data_folders())),
+        "protocols": protocol_names(),
+    }
+    if as_json:
+        say(json.dumps(found, indent=1))
+        return
+    for kind, names in found.items():
+        say(f"{kind}: {', '.join(names) or 'none'}")
+    if plugins.broken:
+        say(f"broken: {', '.join(map(str, plugins.broken))} (gfp-bench list --broken says why)")
+
+
+@app.command()
+def info(
+    name: str,
+    plugin: PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say what a method, attack or generator is: its source, its settings, what differs from the paper."""
+    from gfp_bench.plugins import load_plugins
+    from gfp_bench.settings import resolved_settings
+
+    entry = load_plugins(plugin or ()).entry(name)
+    cls: Any = entry.cls
+    facts = {
+        "name": name,
+        "kind": entry.kind,
+        "version": cls.version,
+        "paper": getattr(cls, "paper", ""),
+        "origin": entry.origin,
+        "settings": resolved_settings(cls, {}),
+        "deviations": list(getattr(cls(), "deviations", ())),
+        "description": inspect.getdoc(inspect.getmodule(cls)) or inspect.getdoc(cls) or "",
+    }
+    if as_json:
+        say(json.dumps(facts, indent=1))
+        return
+    say(f"{name} ({entry.kind}, version {cls.version}, {entry.origin})\n\n{facts['description']}\n")
+    for key, value in facts["settings"].items():
+        say(f"  {key} = {value}")
+    for deviation in facts["deviations"]:
+        say(f"  deviates: {deviation}")
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A method or an attack, name or name[key=value,...].")],
+    plugin: PluginFiles = None,
+) -> None:
+    """Run the contract checks on a plugin and say what failed and why."""
+    from gfp_bench.checks import check_attack, check_method
+    from gfp_bench.plugins import load_plugins
+    from gfp_bench.settings import parse_spec, resolved_settings
+
+    plain, given = parse_spec(name)
+    entry = load_plugins(plugin or ()).entry(plain)
+    settings = resolved_settings(entry.cls, given)
+    if entry.kind == "generator":
+        stop(2, f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks")
+    findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, settings)
+    for finding in findings:
+        say(
+            f"{'passed' if finding.passed else 'FAILED'}  {finding.check}" + (f": {finding.why}" if finding.why else "")
+        )
+    failed = sum(not finding.passed for finding in findings)
+    if failed:
+        stop(CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
+    say(f"{plain} passed all {len(findings)} checks")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what a bug report needs: versions, devices, folders, broken plugins."""
+    import torch
+
+    from gfp_bench.plugins import load_plugins
+
+    packages = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "opencv-python-headless", "pluggy", "timm", "dask")
+    say(f"gfp-bench {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for package in packages:
+        say(f"  {package}: {_version(package)}")
+    count = torch.cuda.device_count()
+    devices = [f"{torch.cuda.get_device_name(i)} (CUDA {torch.version.cuda})" for i in range(count)]
+    say(f"devices: {', '.join(devices) or 'cpu only'}; {len(os.sched_getaffinity(0))} cores")
+    for what, folder in (("results", results()), ("cache", cache())):
+        say(f"{what}: {folder} ({_room(folder)})")
+    broken = load_plugins().broken
+    say(f"broken plugins: {', '.join(map(str, broken)) or 'none'}")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _room(folder: Path) -> str:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    writable = "writable" if os.access(place, os.W_OK) else "NOT WRITABLE"
+    return f"{writable}, {shutil.disk_usage(place).free / 1e9:.1f} GB free"

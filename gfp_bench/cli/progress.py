@@ -1,0 +1,78 @@
+"""How a run shows itself: bars on a terminal, one plain line a finished cell elsewhere."""
+
+import sys
+import threading
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from gfp_bench.cli import tell
+from gfp_bench.runner import Event
+
+_ENDS = ("finished", "failed", "timeout", "busy")
+
+
+class Progress:
+    """Shows events as they come, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tasks: dict[str, TaskID] = {}  # by the trial's key
+        self._bars = (
+            Bars(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[values]}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            if sys.stderr.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def report(self, event: Event) -> None:
+        """Show one event."""
+        with self._lock:
+            line = _line(event)
+            if self._bars is None:
+                if line:
+                    tell(line)
+                return
+            if line and event.kind != "done":
+                self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._draw(self._bars, event)
+
+    def _draw(self, bars: Bars, event: Event) -> None:
+        if event.kind == "started" and event.trial.key not in self._tasks:
+            self._tasks[event.trial.key] = bars.add_task(event.trial.title, total=None, values="")
+        elif event.kind == "progress":
+            values = " ".join(f"{name} {value:.3g}" for name, value in event.values.items())
+            bars.update(self._tasks[event.trial.key], completed=event.step, total=event.total or None, values=values)
+        elif event.kind in _ENDS and event.trial.key in self._tasks:
+            bars.remove_task(self._tasks.pop(event.trial.key))
+
+
+def _line(event: Event) -> str:
+    match event.kind:
+        case "done":
+            return f"done: {event.trial.title}, {event.cell}"
+        case "failed" | "timeout":
+            cell = f", {event.cell}" if event.cell else ""
+            return f"{event.kind}: {event.trial.title}{cell}: {event.text}"
+        case "busy":
+            return f"busy: {event.trial.title} is in the hands of {event.text}; left to it"
+    return ""

@@ -1,0 +1,190 @@
+"""`run`, `plan`, `status`: from a request to a plan, and from a plan to records."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gfp_bench.cli import app, cache, data_folders, results, say, stop, tell
+
+if TYPE_CHECKING:
+    from gfp_bench.manifests import Manifest
+    from gfp_bench.plan import Plan
+    from gfp_bench.records import Store
+
+Dataset = Annotated[str | None, typer.Option("-d", "--dataset", help="A dataset's name, or a manifest's path.")]
+ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
+Methods = Annotated[
+    list[str] | None, typer.Option("-m", "--method", help="name or name[key=value,...]; repeat for more.")
+]
+Seeds = Annotated[str | None, typer.Option(help="As 0-2 or 0,2, or 'protocol' for the protocol's own.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="Images a source and split; never for a published board.")]
+PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with plugins; repeatable.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="The results folder.")]
+
+
+@app.command()
+def run(
+    dataset: Dataset = None,
+    protocol: ProtocolName = None,
+    method: Methods = None,
+    seeds: Seeds = None,
+    limit: Limit = None,
+    plugin: PluginFiles = None,
+    output: Output = None,
+    jobs: Annotated[int | None, typer.Option("-j", min=1, help="Trials at a time; one a GPU or core.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    timeout: Annotated[float, typer.Option(help="Seconds a trial may take.")] = 24 * 3600,
+    idle_timeout: Annotated[float, typer.Option(help="Seconds a trial may give no sign of life.")] = 900,
+    memory: Annotated[float | None, typer.Option(help="GB that a trial on the CPU may allocate.")] = None,
+    checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints of a training.")] = 30,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False,
+) -> None:
+    """Run what is not done yet, then print the board. The same command again goes on where it was."""
+    from gfp_bench.cli.progress import Progress
+    from gfp_bench.runner import Options
+    from gfp_bench.runner import run as execute
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise typer.BadParameter(f"{device!r} is no device; expected auto, cpu or cuda", param_hint="--device")
+    plan, manifest = _requested(dataset, protocol, method, seeds, limit, plugin)
+    options = Options(
+        manifest.file,
+        cache(),
+        output or results(),
+        jobs,
+        device,
+        timeout,
+        idle_timeout,
+        int(memory * 1e9) if memory else None,
+        retry_failed,
+        tuple(plugin or ()),
+        checkpoint_every,
+    )
+    with Progress() as progress:
+        execute(plan, options, progress.report)
+    _conclude(plan, manifest, options.results)
+
+
+@app.command("plan")
+def plan_command(
+    dataset: Dataset = None,
+    protocol: ProtocolName = None,
+    method: Methods = None,
+    seeds: Seeds = None,
+    limit: Limit = None,
+    plugin: PluginFiles = None,
+    output: Output = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole plan as JSON.")] = False,
+) -> None:
+    """Say what `run` with the same options would do."""
+    from gfp_bench.plan import plan_to_json
+    from gfp_bench.records import Store
+
+    plan, _ = _requested(dataset, protocol, method, seeds, limit, plugin)
+    if as_json:
+        say(json.dumps(plan_to_json(plan), indent=1))
+        return
+    _table(plan, Store(output or results()))
+
+
+@app.command()
+def status(
+    output: Output = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a cell.")] = False,
+) -> None:
+    """Say how far the last plan of a results folder is."""
+    from gfp_bench.boards import stored_plan
+    from gfp_bench.records import Store
+
+    store = Store(output or results())
+    plan = stored_plan(store.root)
+    if as_json:
+        say(json.dumps([_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells], indent=1))
+        return
+    _table(plan, store)
+
+
+def _requested(
+    dataset: str | None,
+    protocol: str | None,
+    methods: list[str] | None,
+    seeds: str | None,
+    limit: int | None,
+    files: list[Path] | None,
+) -> "tuple[Plan, Manifest]":
+    """Return the plan that the options ask for; what they leave open stands in the default."""
+    from gfp_bench.manifests import find_manifest, read_manifest
+    from gfp_bench.plan import make_plan
+    from gfp_bench.plugins import load_plugins
+    from gfp_bench.protocols import load_default, load_protocol
+    from gfp_bench.settings import parse_spec
+
+    default = load_default()
+    manifest = read_manifest(find_manifest(dataset or default.dataset, data_folders()))
+    specs = [parse_spec(spec) for spec in (methods or default.methods)]
+    chosen = default.seeds if seeds is None else None if seeds == "protocol" else _numbers(seeds)
+    recipe = load_protocol(protocol or default.protocol)
+    return make_plan(manifest, recipe, specs, load_plugins(files or ()), seeds=chosen, limit=limit), manifest
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the seeds that ``0-2`` or ``0,2`` stands for."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise typer.BadParameter(f"{text!r} are no seeds; expected as 0-2, 0,2 or 'protocol'", param_hint="--seeds")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def _conclude(plan: "Plan", manifest: "Manifest", folder: Path) -> None:
+    """Print the board, where it lies, and what became of the cells; exit with 1 if any has failed."""
+    from gfp_bench.boards import board_of, write_board
+    from gfp_bench.records import Store
+
+    store = Store(folder)
+    path = write_board(board_of(plan, manifest, store), plan, store, folder)
+    say(path.read_text())
+    states = [_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells]
+    counts = Counter(state["status"] for state in states)
+    tell(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    for state in states:
+        if state["status"] in ("failed", "timeout"):
+            tell(
+                f"{state['status']}: {state['trial']}, {state['cell']}: {state['reason']}\n"
+                f"  log: {folder / state['log']}"
+            )
+    tell(f"board: {path}")
+    if counts["failed"] or counts["timeout"]:
+        stop(1, "some cells failed; mend the cause, then run the same command with --retry-failed")
+
+
+def _cell_state(store: "Store", trial: Any, cell: Any) -> dict[str, Any]:  # Trial, Cell: torch-free, imported late
+    state = {"trial": trial.title, "cell": cell.name, "key": cell.key}
+    if trial.skip:
+        return state | {"status": "skipped", "reason": trial.skip}
+    if store.record(trial, cell):
+        return state | {"status": "done"}
+    if failure := store.failure(trial, cell):
+        return state | asdict(failure)
+    return state | {"status": "not run"}
+
+
+def _table(plan: "Plan", store: "Store") -> None:
+    """Print one line a trial: how many of its cells are done, failed and to do."""
+    from tabulate import tabulate
+
+    statuses = ("done", "failed", "timeout", "skipped", "not run")
+    rows: list[list[str | int]] = []
+    total: Counter[str] = Counter()
+    for trial in plan.trials:
+        counts = Counter(_cell_state(store, trial, cell)["status"] for cell in trial.cells)
+        rows.append([trial.title, *(counts[status] for status in statuses)])
+        total += counts
+    say(tabulate(rows, headers=["trial", *statuses], tablefmt="simple"))
+    say(f"\n{plan.dataset}, {plan.protocol.id}: {len(rows)} trials, {total.total()} cells, {total['done']} done")

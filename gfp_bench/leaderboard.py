@@ -1,0 +1,193 @@
+"""Boards as Markdown, CSV and LaTeX.
+
+Equal boards give equal bytes: there is no date, no duration and no path in them; durations have a table of their own.
+"""
+
+import csv as csv_module
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import LATEX_ESCAPE_RULES, tabulate
+
+from gfp_bench.standings import Board, Cell, Standing, standings
+from gfp_bench.statistics import RESAMPLES
+from gfp_bench.tables import Notes, interval_table, main_table, percent, rank
+
+_LEGEND = (
+    "Balanced accuracy in percent, averaged over seeds. In brackets its 95 % interval over test images: percentile "
+    f"bootstrap, {RESAMPLES:,} resamples of the groups within each source. `±`: standard deviation over seeds "
+    "(ddof 1), where there are several. An interval without width means that no group differed, not certainty.",
+    "Attack columns: test images attacked → the same after immunisation (the method adapted to that attack).",
+    "Best in bold; `†` cannot be told from the best (paired bootstrap of correctness, Holm-adjusted within its column, "
+    "5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked.",
+    "`FDR (equal)`: Fréchet distance between sources over that within them, n/2 images on both sides, so that "
+    "1 is no signal; in brackets its 95 % range under permuted labels (over seeds: the mean, the widest range). It "
+    "depends on n and d, the images a source and the dimension, so it ranks nothing across methods.",
+)
+
+
+def markdown(board: Board) -> str:
+    """Return the board as GitHub shows it."""
+    found, notes = standings(board), Notes()
+    table = _markdown_table(main_table(board, found, notes))
+    intervals = _markdown_table(interval_table(board, found, notes))
+    listed = [f"{number}. {text}" for number, text in enumerate(notes.texts, 1)]
+    parts = [
+        f"# {board.dataset}, {board.protocol}",
+        *(f"> {line}" for line in _draft(board)),
+        _bullets(_facts(board)),
+        table,
+        _bullets(_LEGEND),
+        *(["Notes:", "\n".join(listed)] if listed else []),
+        *(["## Under attack, with intervals", intervals] if board.attacks else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(board: Board) -> str:
+    """Return the main table for booktabs, its provenance as comments and its notes below it."""
+    notes = Notes()
+    rows = main_table(board, standings(board), notes)
+    table = tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
+    comments = [f"% {line}" for line in (f"{board.dataset}, {board.protocol}", *_facts(board), *_LEGEND)]
+    below = [*_draft(board), *(f"({number}) {text}" for number, text in enumerate(notes.texts, 1))]
+    marked = _latex_marks("\n".join([table, *(f"\\par{{\\footnotesize {_escaped(text)}\\par}}" for text in below)]))
+    return "\n".join([*comments, marked]) + "\n"
+
+
+def csv(board: Board) -> str:
+    """Return every planned cell as a line at full precision; columns are the union of what cells have."""
+    lines = [_line(board, standing, cell) for standing in standings(board) for cell in standing.all_cells]
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    text = io.StringIO()
+    writer = csv_module.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one trial cost.
+
+    Attributes:
+        title: Its row.
+        wall: Seconds from launch to end.
+        plugin: Seconds of these inside methods and attacks.
+        memory: Peak, in MB.
+    """
+
+    title: str
+    wall: float
+    plugin: float
+    memory: float
+
+
+def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
+    """Return what the trials of each row cost, as GitHub shows it; ``name`` is the board's."""
+    rows = []
+    for title in dict.fromkeys(timing.title for timing in timings):
+        own = [timing for timing in timings if timing.title == title]
+        harness = [timing.wall - timing.plugin for timing in own]
+        rows.append(
+            {
+                "method": f"`{title}`",
+                "trials": str(len(own)),
+                "trial s": f"{sum(timing.wall for timing in own):.1f}",
+                "in plugins s": f"{sum(timing.plugin for timing in own):.1f}",
+                "harness s": f"{sum(harness):.1f}",
+                "harness s a trial, at most": f"{min(harness):.2f}",
+                "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
+            }
+        )
+    legend = "Seconds are sums over trials. `harness`: what a trial took outside methods and attacks."
+    return f"# {name}: what it cost\n\n{_markdown_table(rows)}\n\n{legend}\n"
+
+
+def _draft(board: Board) -> list[str]:
+    if not board.draft:
+        return []
+    return [f"**Draft.** `{board.protocol}` is a draft of its protocol: do not cite these numbers, they will change."]
+
+
+def _facts(board: Board) -> list[str]:
+    sizes = [int((board.labels == index).sum()) for index in range(len(board.sources))]
+    sources = ", ".join(f"{name} {size}" for name, size in zip(board.sources, sizes, strict=True))
+    devices: dict[str, list[str]] = {}
+    for row in board.rows:
+        devices.setdefault(row.device, []).append(row.title)
+    ran = [
+        name if len(devices) == 1 else f"{name} ({', '.join(sorted(rows))})" for name, rows in sorted(devices.items())
+    ]
+    return [
+        f"Dataset: `{board.dataset}`, digest `{board.digest[:12]}`.",
+        f"Protocol: `{board.protocol}`.",
+        f"Test images: {len(board.labels)} ({sources}) in {len(set(board.groups.tolist()))} groups; chance is "
+        f"{percent(1 / len(board.sources))}.",
+        f"Ran on: {'; '.join(ran)}.",
+        *([f"Ran with: {', '.join(board.provenance)}."] if board.provenance else []),
+        f"Made again from its records by `{board.rederive}`.",
+    ]
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    barred = [{name: text.replace("|", r"\|") for name, text in row.items()} for row in rows]
+    return tabulate(barred, headers="keys", tablefmt="pipe", disable_numparse=True)
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)
+
+
+def _latex_marks(text: str) -> str:
+    """Return escaped LaTeX with the marks of our Markdown replaced."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", re.sub(r"`(.+?)`", r"\\texttt{\1}", text))
+    for mark, command in (("†", r"$^{\dagger}$"), ("→", r"$\to$"), ("±", r"$\pm$")):
+        text = text.replace(mark, command)
+    return text
+
+
+def _line(board: Board, standing: Standing, cell: Cell) -> dict[str, Any]:
+    row, estimate = standing.row, standing.estimates.get(cell.place)
+    over_seeds = {
+        "mean": estimate and estimate.accuracy,
+        "low": estimate and estimate.low,
+        "high": estimate and estimate.high,
+        "sd": estimate and estimate.spread,
+    }
+    return {
+        "dataset": board.dataset,
+        "digest": board.digest,
+        "protocol": board.protocol,
+        "method": row.title,
+        "settings": row.settings,
+        "weights": row.weights,
+        "budget": row.budget,
+        "device": row.device,
+        "deviations": "; ".join(row.deviations),
+        "rank": rank(standing),
+        "condition": cell.condition,
+        "attack": cell.attack,
+        "seed": cell.seed,
+        "status": cell.status,
+        "reason": cell.reason,
+        **{f"balanced_accuracy.{name}_over_seeds": value for name, value in over_seeds.items()},
+        **dict(_flat(cell.metrics, "")),
+        **dict(_flat(cell.separability, "separability.")),
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield numbers and texts by dotted name; matrices stay in the records."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif not isinstance(value, list | tuple):
+            yield prefix + name, value

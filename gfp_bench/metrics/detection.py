@@ -1,0 +1,47 @@
+"""How well a method that attributes tells real images from generated ones."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+REAL = "real"  # the source that is no generative model
+
+
+def detection_scores(scores: Float[np.ndarray, "n s"], sources: Sequence[str]) -> Float[np.ndarray, " n"] | None:
+    """Return the score of `real` minus the best other score, or None unless there are real and generated sources.
+
+    Args:
+        scores: One row an image, one column a source.
+        sources: Names of the columns.
+    """
+    if REAL not in sources or len(sources) < 2:
+        return None
+    real = list(sources).index(REAL)
+    margin: Float[np.ndarray, " n"] = scores[:, real] - np.delete(scores, real, axis=1).max(axis=1)
+    return margin
+
+
+def detection_metrics(
+    detection: Float[np.ndarray, " n"] | None, labels: Integer[np.ndarray, " n"], sources: Sequence[str]
+) -> dict[str, float | None]:
+    """Return ``detection_auroc``: the chance that a real image scores above a generated one, ties counting half.
+
+    Args:
+        detection: What `detection_scores` gave; without it the AUROC is None.
+        labels: Indices into ``sources``, each of which occurs.
+        sources: Names in sorted order.
+    """
+    if detection is None:
+        return {"detection_auroc": None}
+    is_real = labels == list(sources).index(REAL)
+    generated = np.sort(detection[~is_real])
+    below = np.searchsorted(generated, detection[is_real], side="left")
+    not_above = np.searchsorted(generated, detection[is_real], side="right")
+    return {"detection_auroc": float((below + not_above).mean() / (2 * len(generated)))}
+
+
+def detection_auroc(  # noqa: D103 - TEMPORARY, as in attribution.py
+    detection: Float[np.ndarray, " n"] | None, labels: Integer[np.ndarray, " n"], sources: Sequence[str]
+) -> float | None:
+    return detection_metrics(detection, labels, sources)["detection_auroc"]

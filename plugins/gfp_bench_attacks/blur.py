@@ -1,0 +1,133 @@
+"""Gaussian blur with a random kernel size.
+
+Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4: kernel sizes 1, 3, 5, 7, 9; the deviation is not said and
+read as OpenCV's rule for a size. Frank et al., ICML 2020, arXiv:2003.08685, use sizes 3 to 9 and, for every size, a
+deviation of 4: ``smallest=3,sigma=frank4``.
+
+The filter is defined by 8-bit fixed-point kernels, borders mirrored without repeating the edge, and one rounding after
+both passes. OpenCV's filter of 8-bit images does just that.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench_attacks._settings import check_choice, check_number
+from gfp_bench_attacks._threads import by_parameters, slices
+
+_BATCH = 2**24  # values that a GPU filters at a time, some 20 bytes each
+_LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
+_OPENCV = {1: (256,), 3: (64, 128, 64), 5: (16, 64, 96, 64, 16), 7: (8, 28, 56, 72, 56, 28, 8)}  # its binomial tables
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Blur`."""
+    register(Blur)
+
+
+class Blur(Perturbation):
+    """Filters with one kernel an image, its size uniform among the odd ones."""
+
+    name = "blur"
+    version = 1
+
+    def __init__(self, smallest: int = 1, largest: int = 9, sigma: float | str = "opencv0") -> None:
+        check_number("smallest", smallest, 1, _LARGEST, whole=True)
+        check_number("largest", largest, smallest, _LARGEST, whole=True)
+        for setting, size in (("smallest", smallest), ("largest", largest)):
+            if size % 2 == 0:
+                raise ValueError(f"setting {setting}={size}, expected an odd kernel size")
+        if isinstance(sigma, str):
+            check_choice("sigma", sigma, ("opencv0", "frank4", "a number of pixels"))
+        else:
+            check_number("sigma", sigma, 0.1, 100)
+        self.smallest, self.largest = smallest, largest  # kernel sizes, in pixels
+        self.sigma = sigma  # deviation in pixels, or a rule: opencv0 (by size) or frank4 (always 4)
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return blurred images; a kernel of size 1 changes nothing."""
+        sizes = 2 * rng.integers(self.smallest // 2, self.largest // 2) + 1
+        if images.is_cuda:
+            return filter_tensor(images, sizes, self.sigma)
+        pixels = images.numpy()
+        return by_parameters(images, sizes[:, None], lambda chosen, size: _filter(pixels[chosen], size[0], self.sigma))
+
+
+def _filter(images: NDArray[np.uint8], size: int, sigma: float | str) -> NDArray[np.uint8]:
+    """Return filtered images, all planes in one tall picture in which each brings its own mirrored border."""
+    if size == 1:
+        return images
+    count, _, height, width = images.shape
+    radius = size // 2
+    tall = images[:, :, _mirrored(height, radius)].reshape(-1, width)
+    blurred = np.asarray(cv2.GaussianBlur(tall, (size, size), _deviation(size, sigma)), dtype=np.uint8)
+    return blurred.reshape(count, 3, -1, width)[:, :, radius : radius + height]
+
+
+def _mirrored(size: int, radius: int) -> NDArray[np.int64]:
+    """Return the places that a side takes its values from, from ``radius`` before to ``radius`` after it."""
+    period = max(1, 2 * (size - 1))
+    place = np.arange(-radius, size + radius) % period
+    return np.minimum(place, period - place) % size
+
+
+def _deviation(size: int, sigma: float | str) -> float:
+    """Return a kernel's deviation in pixels; 0 stands for OpenCV's table of that size."""
+    if isinstance(sigma, float | int):
+        return sigma
+    if sigma == "frank4":
+        return 4.0
+    return 0.0 if size in _OPENCV else 0.3 * ((size - 1) / 2 - 1) + 0.8  # versions 4 and 5 differ in the table of 9
+
+
+def filter_tensor(images: Images, sizes: Tensor, sigma: float | str) -> Images:
+    """Return each image filtered by the kernel of its size: `Blur`'s definition, on the images' device.
+
+    Args:
+        images: Of any height and width.
+        sizes: (n,) odd kernel sizes.
+        sigma: As `Blur` takes it.
+    """
+    largest = int(sizes.max())
+    tables = torch.tensor([_centred(size, largest, sigma) for size in range(1, largest + 1, 2)], dtype=torch.int32)
+    weights = tables.to(images.device)[sizes // 2]
+    attacked = torch.empty_like(images)
+    for part in slices(images, _BATCH):
+        sums = _weighted(_weighted(images[part].int(), weights[part], dim=3), weights[part], dim=2)
+        attacked[part] = (sums + (1 << 15)) >> 16
+    return attacked
+
+
+def _weighted(values: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Return sums of neighbours along ``dim``, weighted by each image's row of ``weights``."""
+    size, radius = values.shape[dim], weights.shape[1] // 2
+    mirrored = values.index_select(dim, torch.from_numpy(_mirrored(size, radius)).to(values.device))
+    sums = torch.zeros_like(values)
+    for step, weight in enumerate(weights.T):
+        sums.addcmul_(mirrored.narrow(dim, step, size), weight[:, None, None, None])
+    return sums
+
+
+def _centred(size: int, largest: int, sigma: float | str) -> list[int]:
+    margin = [0] * ((largest - size) // 2)
+    return [*margin, *fixed_kernel(size, sigma), *margin]
+
+
+def fixed_kernel(size: int, sigma: float | str) -> list[int]:
+    """Return the weights of a kernel in 256ths; they sum to 256, rounding errors carried inwards."""
+    deviation = _deviation(size, sigma)
+    if size == 1 or not deviation:
+        return list(_OPENCV[size])
+    bell = [math.exp(-((place - size // 2) ** 2) / (2 * deviation**2)) for place in range(size)]
+    side, error = [], 0.0
+    for weight in bell[: size // 2]:
+        exact = 256 * weight / sum(bell) + error
+        side.append(round(exact))
+        error = exact - side[-1]
+    return [*side, 256 - 2 * sum(side), *reversed(side)]

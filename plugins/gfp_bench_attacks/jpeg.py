@@ -1,0 +1,62 @@
+"""JPEG compression at a random quality, in memory.
+
+Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4. Quality ~ U[10, 75], read as whole numbers, both included;
+encoder and sub-sampling are not said: Pillow's baseline coder at its default 4:2:0. Frank et al., ICML 2020,
+arXiv:2003.08685, pass the quality where OpenCV ignores it and so encode at 95: ``low=95,high=95``.
+"""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench_attacks._libjpeg import roundtrip_tensor as roundtrip_tensor
+from gfp_bench_attacks._settings import check_choice, check_interval
+from gfp_bench_attacks._threads import in_threads, slices
+
+_SUBSAMPLING = {
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+}
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Jpeg`."""
+    register(Jpeg)
+
+
+class Jpeg(Perturbation):
+    """Encodes and decodes, one quality an image."""
+
+    name = "jpeg"
+    version = 1
+
+    def __init__(self, low: int = 10, high: int = 75, subsampling: str = "4:2:0") -> None:
+        check_interval(low, high, 1, 100, whole=True)
+        check_choice("subsampling", subsampling, _SUBSAMPLING)
+        self.low, self.high = low, high  # quality, 1 to 100
+        self.subsampling = subsampling  # of the two chroma planes
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return the images as a decoder gives them back."""
+        quality = rng.integers(self.low, self.high)
+        if images.is_cuda:
+            return roundtrip_tensor(images, quality, self.subsampling)
+        attacked, qualities = torch.empty_like(images), quality.tolist()
+
+        def work(part: slice) -> None:
+            for image, quality, result in zip(images[part], qualities[part], attacked[part], strict=True):
+                _roundtrip(image.numpy(), quality, self.subsampling, result.numpy())
+
+        in_threads(work, slices(images))
+        return attacked
+
+
+def _roundtrip(image: NDArray[np.uint8], quality: int, subsampling: str, result: NDArray[np.uint8]) -> None:
+    """Fill ``result`` by OpenCV's coder, which equals Pillow's and does not hold the interpreter's lock."""
+    sampling = _SUBSAMPLING[subsampling]
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    _, code = cv2.imencode(".jpg", cv2.merge(tuple(image[::-1])), settings)  # blue first; raises where it cannot
+    result[::-1] = cv2.split(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR)))

@@ -1,0 +1,114 @@
+"""A convolutional variational autoencoder, up-sampling by sub-pixel convolutions.
+
+Source: Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014, arXiv:1312.6114, eq. 10 and appendix C.2.
+Differs from the paper: convolutional networks; the decoder's one variance is the optimal one of each batch (Rybkin et
+al., arXiv:2006.13202, eq. 4), samples are its means, drawn with averaged weights, and latents follow a mixture of
+Gaussians fitted to the encoded pool (Ghosh et al., arXiv:1903.12436, section 4), not the prior.
+"""
+
+from pathlib import Path
+
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+
+from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
+from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
+from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._training import Draw, descend, mixed, to_unit, train
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    register(VAE)
+
+
+class VAE(Generator):
+    """An encoder to Gaussian posteriors and a decoder of their draws, trained on the evidence lower bound."""
+
+    name = "vae"
+    paper = "arXiv:1312.6114"
+    version = 1
+    metadata = {
+        "family": "vae",
+        "loss": "evidence lower bound, gaussian",
+        "upsampling": "sub-pixel convolution 3x3",
+        "downsampling": "strided convolution 4x4",
+        "normalisation": "none",
+        "nonlinearity": "tanh",
+        "skips": "none",
+    }
+
+    def __init__(self, width: int = 32, latent: int = 64, batch: int = 32, rate: float = 0.0005, mixture: int = 20) -> None:
+        self.width = width  # channels at half the image's side
+        self.latent = latent  # standard normal values, as a prior
+        self.batch = batch  # images a step
+        self.rate = rate  # of Adam
+        self.mixture = mixture  # Gaussians that the latents of samples follow
+
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.side = pool.shape[-1]
+        encoder = fresh(tower(self.side, self.width, 2 * self.latent, norm=False), rng)
+        both = nn.ModuleDict({"encoder": encoder, "decoder": fresh(self.build(self.side), rng)}).to(pool.device)
+        optimiser = torch.optim.Adam(both.parameters(), lr=self.rate, fused=True)
+
+        def update(draw: Draw) -> dict[str, float]:
+            real = draw()
+            with mixed(real):
+                mean, spread = both["encoder"](real).float().chunk(2, dim=1)
+                rebuilt = both["decoder"](_drawn(mean, spread, rng))
+            error = (rebuilt.float() - real).square().mean()
+            divergence = _divergence(mean, spread).mean()
+            values = real[0].numel()
+            bound = descend(optimiser, error.log() / 2 + divergence / values)
+            return {"bound": bound, "error": error.item(), "divergence": divergence.item()}
+
+        parts = {"generator": both, "optimiser": optimiser}
+        averaged = train(update, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor).eval()
+        self.network = averaged["decoder"]
+        self.weights, self.means, self.factors = self._mixture(averaged["encoder"], pool, rng)
+
+    def sample(self, n: int, *, rng: torch.Generator) -> Images:
+        chosen = torch.multinomial(self.weights, n, replacement=True, generator=rng)
+        noise = torch.randn(n, self.latent, 1, generator=rng)
+        return decode(self.network, self.means[chosen] + (self.factors[chosen] @ noise).squeeze(2))
+
+    def save(self, folder: Path) -> None:
+        mixture = {"weights": self.weights, "means": self.means, "factors": self.factors}
+        save_network(folder, self.network, side=self.side, **mixture)
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.network, state = load_network(folder, self.build, device)
+        self.side = state["side"]
+        self.weights, self.means, self.factors = (state[name].cpu() for name in ("weights", "means", "factors"))
+
+    def build(self, side: int) -> nn.Sequential:
+        """Return the untrained decoder: latents (n, latent) to images in [-1, 1]."""
+        widths = channels(side, self.width)
+        layers: list[nn.Module] = [
+            nn.Linear(self.latent, widths[0] * SEED_SIDE**2),
+            nn.Unflatten(1, (widths[0], SEED_SIDE, SEED_SIDE)),
+        ]
+        for before, after in zip(widths, [*widths[1:], 3], strict=True):
+            layers += [nn.ReLU(), nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
+        return nn.Sequential(*layers, nn.Tanh())
+
+    @torch.no_grad()
+    def _mixture(self, encoder: nn.Module, pool: Images, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights, means and Cholesky factors of Gaussians fitted to one posterior draw an image."""
+        posteriors = (encoder(to_unit(part)).cpu().chunk(2, dim=1) for part in pool.split(256))
+        draws = torch.cat([_drawn(mean, spread, rng) for mean, spread in posteriors])
+        seed = int(torch.randint(2**31, (), generator=rng))
+        fitted = GaussianMixture(min(self.mixture, len(pool)), reg_covar=1e-3, random_state=seed).fit(draws.numpy())
+        factors = torch.linalg.cholesky(torch.from_numpy(fitted.covariances_))
+        return torch.from_numpy(fitted.weights_).float(), torch.from_numpy(fitted.means_).float(), factors.float()
+
+
+def _drawn(mean: Tensor, spread: Tensor, rng: torch.Generator) -> Tensor:
+    """Return a draw of each posterior; ``spread`` is the logarithm of its standard deviations."""
+    return mean + spread.exp() * torch.randn(mean.shape, generator=rng).to(mean)
+
+
+def _divergence(mean: Tensor, spread: Tensor) -> Tensor:
+    """Return (n,) Kullback-Leibler divergences of the posteriors from the standard normal prior (appendix B)."""
+    return (mean.square() + (2 * spread).exp() - 1 - 2 * spread).sum(dim=1) / 2

@@ -1,0 +1,33 @@
+"""From images to the float64 feature vectors that classical classifiers take."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gfp_bench import Images, ImageSet, Labels
+
+
+def gather(features: Callable[[Images], Tensor], images: ImageSet) -> tuple[Tensor, Labels]:
+    """Return the (n, d) float64 features of a whole set, read in batches, and its labels."""
+    parts = [(features(batch).double(), labels) for batch, labels in images.batches()]
+    return torch.cat([rows for rows, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def spread(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each column's mean and standard deviation, the latter 1 where a column never varies."""
+    deviation = features.std(dim=0, correction=0)
+    return features.mean(dim=0), torch.where(deviation > 0, deviation, 1.0)
+
+
+def luma(images: Images) -> Tensor:
+    """Return (n, h, w) int32 grey levels 0..255: BT.601 in 15-bit fixed point, as OpenCV converts RGB."""
+    red, green, blue = images.int().unbind(dim=1)
+    return (9798 * red + 19235 * green + 3735 * blue + 2**14) >> 15
+
+
+def balanced_accuracy(predicted: Labels, labels: Labels) -> float:
+    """Return the mean over the labels that occur of the share of right answers, 0 to 1."""
+    counts = torch.bincount(labels)
+    right = torch.bincount(labels[predicted == labels], minlength=len(counts))
+    return float((right[counts > 0] / counts[counts > 0]).mean())

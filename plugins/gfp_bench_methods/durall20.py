@@ -1,0 +1,97 @@
+"""The azimuthally averaged log spectrum, classified by a support vector machine.
+
+Source: Durall et al., "Watch your up-convolution", CVPR 2020, arXiv:2003.01826, and the features of "Unmasking
+DeepFakes with simple features", arXiv:1911.00686, as the authors' published experiments compute them.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
+from gfp_bench_methods._features import gather, luma
+from gfp_bench_methods._settings import check_choice, check_positive
+from gfp_bench_methods._svm import Kernel, fit_kernel_machine, kernel_scores
+
+_EPSILON = 1e-8  # added to the complex spectrum, so that a zero has a logarithm
+_PIXELS = 2**22  # transformed at once: 64 MiB of complex numbers
+
+
+@hookimpl
+def register_methods(register: Register) -> None:
+    """Offer `Durall20`."""
+    register(Durall20)
+
+
+class Durall20(Method):
+    """Up-sampling leaves its mark on how a spectrum falls off."""
+
+    name = "durall20"
+    paper = "arXiv:2003.01826"
+    version = 1
+    stochastic = False
+    deviations = (
+        "20 ln |F| averaged over rings, as in the authors' code (paper: power)",
+        "one-vs-one SVM over all sources (paper: real against fake)",
+    )
+
+    def __init__(
+        self,
+        classifier: str = "rbf",
+        c: float = 6.37,
+        gamma: float = 0.86,
+        norm: str = "first",
+    ) -> None:
+        check_choice(self.name, "classifier", classifier, ("rbf", "linear", "poly"))
+        check_choice(self.name, "norm", norm, ("first", "none", "minmax"))
+        check_positive(self.name, "c", c)
+        check_positive(self.name, "gamma", gamma)
+        self.classifier = classifier  # the SVM's kernel; poly is of degree 3
+        self.c, self.gamma = c, gamma  # its penalty, and its width as of x.y or |x - y|^2
+        self.norm = norm  # a profile is divided by its first value, left, or scaled to [0, 1]
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        features, labels = gather(self.features, train)
+        self.n_sources = len(train.sources)
+        self.machine = fit_kernel_machine(features, labels, self.n_sources, self._kernel(), self.c)
+
+    def scores(self, images: Images) -> Scores:
+        """Return each source's won pairs plus a share of its margins, values from -1/3 to s - 2/3."""
+        return kernel_scores(self.machine, self._kernel(), self.features(images), self.n_sources)
+
+    def fingerprints(self, images: Images) -> Fingerprints:
+        """Return the profiles themselves."""
+        return self.features(images)
+
+    def features(self, images: Images) -> Fingerprints:
+        """Return (n, d) float64 profiles, low frequencies first; d is 43, 88, 722 at 64, 128, 1024 pixels."""
+        size = max(1, _PIXELS // images[0].numel()) if len(images) else 1
+        profiles = torch.cat([profile(part) for part in torch.split(images, size)])
+        if self.norm == "first":
+            return profiles / profiles[:, :1]
+        if self.norm == "minmax":
+            low, high = profiles.aminmax(dim=1, keepdim=True)
+            return (profiles - low) / (high - low)
+        return profiles
+
+    def _kernel(self) -> Kernel:
+        return Kernel(self.classifier, self.gamma)
+
+
+def profile(images: Images) -> Tensor:
+    """Return the (n, d) means of 20 ln |F| of the grey image over rings one frequency wide, without the two ends."""
+    spectra = torch.fft.fft2(luma(images).double())
+    decibels = 20 * (torch.fft.fftshift(spectra, dim=(1, 2)) + _EPSILON).abs().log()
+    order, sizes = _rings(*images.shape[2:])
+    columns = decibels.flatten(1)[:, order.to(images.device)]
+    return torch.stack([ring.mean(dim=1) for ring in torch.split(columns, sizes, dim=1)[1:-1]], dim=1)
+
+
+def _rings(height: int, width: int) -> tuple[Tensor, list[int]]:
+    """Return the pixels of an image by their whole distance from the centre between pixels, and each ring's size."""
+    rows = torch.arange(height, dtype=torch.float64)[:, None] - (height - 1) / 2
+    columns = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+    rings = torch.hypot(rows, columns).floor().long().flatten()
+    farthest = math.floor(math.hypot((height - 1) / 2, (width - 1) / 2))
+    return rings.argsort(stable=True), torch.bincount(rings, minlength=farthest + 1).tolist()

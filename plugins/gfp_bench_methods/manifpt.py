@@ -1,0 +1,157 @@
+"""What is left of an image after subtracting its nearest real image, classified by a residual network.
+
+Source: Song et al., "ManiFPT: defining and analyzing fingerprints of generative models", CVPR 2024, arXiv:2402.10401,
+definitions 2.1 and 2.2; network and optimiser as in the authors' released code.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Labels, Method, Monitor, Register, Scores, hookimpl
+from gfp_bench_methods._neighbours import nearest
+from gfp_bench_methods._resnet20 import ResNet20
+from gfp_bench_methods._settings import check_choice
+from gfp_bench_methods._training import Schedule, train_network
+
+if TYPE_CHECKING:
+    from gfp_bench.manifests import Manifest
+
+_BATCH = 36
+_RATE = 0.1
+_DROPS = (100 / 180, 150 / 180)  # of the length: where the rate falls to a tenth
+_EPOCHS = {"full": 20, "smoke": 4}
+_LIMITS = {"full": None, "smoke": 14}  # batches an epoch
+_SHARE = 10  # immunisation: the part of the epochs, and of the rate
+
+
+@hookimpl
+def register_methods(register: Register) -> None:
+    """Offer `ManiFpt`."""
+    register(ManiFpt)
+
+
+class ManiFpt(Method):
+    """An artifact is the way from the manifold of real images to an image; a fingerprint, a model's artifacts."""
+
+    name = "manifpt"
+    paper = "arXiv:2402.10401"
+    version = 1
+    weights = "scratch"
+
+    def __init__(
+        self, space: str = "rgb", real_policy: str = "leave_one_out", classifier: str = "resnet20", budget: str = "full"
+    ) -> None:
+        check_choice(self.name, "space", space, ("rgb", "freq"))
+        check_choice(self.name, "real_policy", real_policy, ("leave_one_out", "zero"))
+        check_choice(self.name, "classifier", classifier, ("resnet20",))
+        check_choice(self.name, "budget", budget, _EPOCHS)
+        self.space = space  # where artifacts are taken: pixels, or log magnitudes of their spectra
+        self.real_policy = real_policy  # zero: a real training image is its own neighbour, as in the released code
+        self.classifier = classifier  # that of the released code
+        self.budget = budget  # full: 20 epochs; smoke: 4 epochs of at most 504 images
+        self.deviations = (
+            "ResNet-20 from scratch, as in the released code (paper: pretrained ResNet-50)",
+            f"{_EPOCHS[budget]} epochs{' of 504 images' if budget == 'smoke' else ''}, "
+            "the best on validation images kept (released code: 180)",
+            "immunised for a tenth of the length at a tenth of the rate (paper: not given)",
+            *(["neighbours searched in pixels, as in the released code"] if space == "freq" else []),
+        )
+
+    def skip(self, dataset: "Manifest") -> str | None:
+        """Return why a dataset without real images cannot be taken."""
+        return None if "real" in dataset.source_names else f"no source is called 'real': {dataset.source_names}"
+
+    def build(self, n_sources: int, image_shape: torch.Size) -> None:
+        super().build(n_sources, image_shape)
+        self.network = ResNet20(n_sources)
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Keep the real training images as the manifold and learn to tell artifacts apart.
+
+        Raises:
+            ValueError: If there are not at least two real training images.
+        """
+        real = train.labels.cpu().numpy() == train.sources.index("real") if "real" in train.sources else np.array([])
+        if real.sum() < 2:
+            raise ValueError(f"manifpt got {int(real.sum())} training images of a source 'real', expected 2 or more")
+        positions = np.flatnonzero(real)
+        self.references = train.read(positions).flatten(1)
+        self.reference_ids = [train.ids[position] for position in positions]
+        self.build(len(train.sources), train.image_shape)
+        self.network.to(train.device)
+        drops = [np.ceil(drop * _EPOCHS[self.budget]) for drop in _DROPS]
+        rates = [_RATE * 0.1 ** sum(epoch >= drop for drop in drops) for epoch in range(_EPOCHS[self.budget])]
+        self._train(train, val, rates, _LIMITS[self.budget], rng, monitor)
+
+    def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Fine-tune on the artifacts of attacked images; the manifold stays clean."""
+        epochs = max(1, _EPOCHS[self.budget] // _SHARE)
+        self._train(train, val, [_RATE / _SHARE] * epochs, _LIMITS[self.budget], rng, monitor)
+
+    @torch.no_grad()
+    def scores(self, images: Images) -> Scores:
+        """Return logits."""
+        logits: Tensor = self.network(self.artifacts(images))
+        return logits
+
+    @torch.no_grad()
+    def fingerprints(self, images: Images) -> Fingerprints:
+        """Return the classifier's (n, 64) features before the last layer."""
+        return self.network.fingerprints(self.artifacts(images))
+
+    def artifacts(self, images: Images, without: Tensor | None = None) -> Tensor:
+        """Return (n, 3, h, w) differences between images and their nearest real training images.
+
+        Args:
+            images: The queries.
+            without: (n,) the index of a reference that each must not find, or -1.
+
+        Returns:
+            In [-1, 1] for pixels; in natural logarithms of the magnitude, the zero frequency centred, for spectra.
+        """
+        _, index = nearest(images.flatten(1), self.references, 1, without)
+        projections = self.references[index[:, 0]].view_as(images)
+        artifacts = self._embed(images) - self._embed(projections)
+        return artifacts.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU
+
+    def _embed(self, images: Images) -> Tensor:
+        values = images.float() / 255
+        if self.space == "rgb":
+            return values
+        spectra: Tensor = torch.fft.fftshift(torch.fft.fft2(values.double()), dim=(2, 3))
+        return (spectra.abs() + 1e-12).log().float()
+
+    def _train(
+        self,
+        train: ImageSet,
+        val: ImageSet,
+        rates: list[float],
+        limit: int | None,
+        rng: torch.Generator,
+        monitor: Monitor,
+    ) -> None:
+        own = self._own_references(train)
+
+        def shuffled() -> Iterator[tuple[Tensor, Labels]]:
+            for chosen in torch.split(torch.randperm(len(train), generator=rng), _BATCH):
+                images = train.read(chosen.numpy())
+                yield self.artifacts(images, own[chosen].to(images.device)), train.labels[chosen.to(images.device)]
+
+        def plain() -> Iterator[tuple[Tensor, Labels]]:
+            return ((self.artifacts(images), labels) for images, labels in val.batches(_BATCH))
+
+        optimiser = torch.optim.SGD(self.network.parameters(), _RATE, momentum=0.9, weight_decay=1e-4)
+        train_network(
+            self.network, optimiser, shuffled, plain, Schedule(rates, -(-len(train) // _BATCH), limit), monitor
+        )
+
+    def _own_references(self, train: ImageSet) -> Tensor:
+        """Return, for every training image, which reference it is itself, or -1: its artifact would be zero."""
+        if self.real_policy == "zero":
+            return torch.full((len(train),), -1)
+        places = {name: index for index, name in enumerate(self.reference_ids)}
+        return torch.tensor([places.get(name, -1) for name in train.ids])

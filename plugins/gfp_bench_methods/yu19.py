@@ -1,0 +1,179 @@
+"""A convolutional network that names the source of an image.
+
+Source: Yu et al., "Attributing fake images to GANs: learning and analyzing GAN fingerprints", ICCV 2019,
+arXiv:1811.08180, section 3.1 and figure 2(a); widths, equalised learning rate and optimiser as in the authors' code.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Labels, Method, Monitor, Register, Scores, hookimpl
+from gfp_bench_methods._settings import check_choice
+from gfp_bench_methods._training import Schedule, train_network
+
+if TYPE_CHECKING:
+    from gfp_bench.manifests import Manifest
+
+_BATCH = 32
+_RATE = 1e-3
+_EPOCHS = {"full": 20, "smoke": 2}
+_LIMITS = {"full": None, "smoke": 15}  # batches an epoch
+_SHARE = 10  # immunisation: the part of the epochs, and of the rate
+
+
+@hookimpl
+def register_methods(register: Register) -> None:
+    """Offer `Yu19`."""
+    register(Yu19)
+
+
+class Yu19(Method):
+    """An image's fingerprint is the network's last feature, a source's the weights that read it."""
+
+    name = "yu19"
+    paper = "arXiv:1811.08180"
+    version = 1
+    weights = "scratch"
+
+    def __init__(self, budget: str = "full") -> None:
+        check_choice(self.name, "budget", budget, _EPOCHS)
+        self.budget = budget  # full: 20 epochs; smoke: 2 epochs of at most 480 images
+        self.deviations = (
+            f"{_EPOCHS[budget]} epochs{' of 480 images' if budget == 'smoke' else ''}, "
+            "the best on validation images kept (paper: 10^8 images)",
+            "immunised for a tenth of the length at a tenth of the rate (paper: not given)",
+        )
+
+    def skip(self, dataset: "Manifest") -> str | None:
+        """Return why images of a size that does not halve down to 4 x 4 cannot be taken."""
+        _, height, width = dataset.image_shape
+        return None if _fits(height, width) else f"images are {height} x {width}, expected {_EXPECTED_SIZE}"
+
+    def build(self, n_sources: int, image_shape: torch.Size) -> None:
+        super().build(n_sources, image_shape)
+        self.network = AttributionNetwork(n_sources, *image_shape[1:])
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.build(len(train.sources), train.image_shape)
+        self.network.to(train.device)
+        self._train(train, val, [_RATE] * _EPOCHS[self.budget], _LIMITS[self.budget], rng, monitor)
+
+    def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Fine-tune on attacked images."""
+        epochs = max(1, _EPOCHS[self.budget] // _SHARE)
+        limit = None if self.budget == "full" else 6
+        self._train(train, val, [_RATE / _SHARE] * epochs, limit, rng, monitor)
+
+    @torch.no_grad()
+    def scores(self, images: Images) -> Scores:
+        """Return logits."""
+        logits: Tensor = self.network(to_input(images))
+        return logits
+
+    @torch.no_grad()
+    def fingerprints(self, images: Images) -> Fingerprints:
+        """Return the (n, 512) features before the last layer."""
+        return self.network.fingerprints(to_input(images))
+
+    def _train(
+        self,
+        train: ImageSet,
+        val: ImageSet,
+        rates: list[float],
+        limit: int | None,
+        rng: torch.Generator,
+        monitor: Monitor,
+    ) -> None:
+        def mirrored() -> Iterator[tuple[Tensor, Labels]]:
+            for images, labels in train.batches(_BATCH, shuffle=True, rng=rng):
+                flip = (torch.rand(len(images), generator=rng) < 0.5).to(images.device)
+                yield to_input(torch.where(flip[:, None, None, None], images.flip(3), images)), labels
+
+        def plain() -> Iterator[tuple[Tensor, Labels]]:
+            return ((to_input(images), labels) for images, labels in val.batches(_BATCH))
+
+        optimiser = torch.optim.Adam(self.network.parameters(), betas=(0.0, 0.99), eps=1e-8)
+        schedule = Schedule(rates, -(-len(train) // _BATCH), limit)
+        train_network(self.network, optimiser, mirrored, plain, schedule, monitor)
+
+
+class AttributionNetwork(nn.Module):
+    """Two convolutions at every resolution down to 8 x 8, one at 4 x 4, two dense layers."""
+
+    def __init__(self, n_sources: int, height: int, width: int) -> None:
+        super().__init__()
+        if not _fits(height, width):
+            raise ValueError(f"yu19 got images of {height} x {width}, expected {_EXPECTED_SIZE}")
+        blocks: list[nn.Module] = []
+        channels = 3
+        for level in range(height.bit_length() - 1, 2, -1):  # the resolution is 2 ** level
+            blocks += [Conv(channels, _width(level - 1)), Conv(_width(level - 1), _width(level - 2)), nn.AvgPool2d(2)]
+            channels = _width(level - 2)
+        self.trunk = nn.Sequential(*blocks, Conv(channels, 512))
+        self.feature = Dense(512 * 4 * 4, max(512, n_sources), gain=2**0.5)
+        self.head = Dense(max(512, n_sources), n_sources, gain=1.0)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (n, s) logits of (n, 3, h, w) values in [-1, 1]."""
+        logits: Tensor = self.head(self.fingerprints(inputs))
+        return logits
+
+    def fingerprints(self, inputs: Tensor) -> Tensor:
+        """Return the (n, 512) features before the last layer."""
+        return F.leaky_relu(self.feature(self.trunk(inputs).flatten(1)), 0.2)
+
+
+class Conv(nn.Module):
+    """A 3 x 3 convolution with mirrored borders, its learning rate equalised, and a leaky ReLU."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        weight = torch.randn(width, channels, 3, 3)
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))  # a tenth faster on a CPU
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.scale = (2 / (9 * channels)) ** 0.5
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (n, width, h, w)."""
+        return F.leaky_relu(F.conv2d(_mirror(inputs), self.weight * self.scale, self.bias), 0.2)
+
+
+class Dense(nn.Module):
+    """A linear layer, its learning rate equalised."""
+
+    def __init__(self, inputs: int, width: int, gain: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width, inputs))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.scale = gain / inputs**0.5
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (n, width)."""
+        return F.linear(inputs, self.weight * self.scale, self.bias)
+
+
+def to_input(images: Images) -> Tensor:
+    """Return values in [-1, 1]."""
+    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def _mirror(inputs: Tensor) -> Tensor:
+    """Pad by one pixel, mirrored at the border's middle: by slices, whose gradient is deterministic on CUDA too."""
+    rows = torch.cat([inputs[:, :, 1:2], inputs, inputs[:, :, -2:-1]], dim=2)
+    return torch.cat([rows[..., 1:2], rows, rows[..., -2:-1]], dim=3)
+
+
+def _width(level: int) -> int:
+    """Return the channels at a resolution of 2 ** level."""
+    return min(1024 >> level, 512)
+
+
+_EXPECTED_SIZE = "squares with a side of 8, 16, 32, ... 1024"
+
+
+def _fits(height: int, width: int) -> bool:
+    return height == width and height in (8, 16, 32, 64, 128, 256, 512, 1024)

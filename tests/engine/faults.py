@@ -1,0 +1,167 @@
+"""Methods that break the contract, one way each; loaded as a single-file plugin."""
+
+import os
+import signal
+import sys
+import time
+
+import torch
+
+from gfp_bench import SILENT, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
+
+
+class Brightness(Method):
+    """Nearest mean brightness; the sound method that the others break."""
+
+    name = "brightness"
+    paper = ""
+    version = 1
+    stochastic = False
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        means = [train.images[train.labels == k].float().mean() for k in range(len(train.sources))]
+        self.means = torch.stack(means)
+
+    def scores(self, images: Images) -> Scores:
+        return -(images.float().mean(dim=(1, 2, 3))[:, None] - self.means).abs()
+
+
+class Raises(Brightness):
+    name = "raises"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        raise RuntimeError("no fit today")
+
+
+class RaisesLate(Brightness):
+    """Scores the clean images, then fails on attacked ones: those that hold a value of noise below the sources'."""
+
+    name = "raises-late"
+
+    def scores(self, images: Images) -> Scores:
+        if hasattr(self, "armed") or len(images) < 24:
+            raise RuntimeError("not these")
+        return super().scores(images)
+
+
+class Hangs(Brightness):
+    name = "hangs"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        time.sleep(600)
+
+
+class Slow(Brightness):
+    """Gives signs of life for ever."""
+
+    name = "slow"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        for step in range(6000):
+            time.sleep(0.1)
+            monitor.progress(step, 6000)
+
+
+class Exits(Brightness):
+    name = "exits"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        os._exit(3)
+
+
+class QuitsPolitely(Brightness):
+    name = "quits"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        sys.exit(0)
+
+
+class Crashes(Brightness):
+    name = "crashes"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Eats(Brightness):
+    name = "eats"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        held = []
+        while True:
+            held.append(bytearray(2**28))
+
+
+class Prints(Brightness):
+    """Prints a gigabyte and works otherwise."""
+
+    name = "prints"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        line = b"x" * (2**20 - 1) + b"\n"
+        for _ in range(2**10):
+            os.write(1, line)
+        sys.stderr.write("the last word\n")
+        sys.stderr.flush()
+        super().fit(train, val, rng=rng, monitor=monitor)
+
+
+class NotFinite(Brightness):
+    name = "not-finite"
+
+    def scores(self, images: Images) -> Scores:
+        return super().scores(images) * float("nan")
+
+
+class WrongShape(Brightness):
+    name = "wrong-shape"
+
+    def scores(self, images: Images) -> Scores:
+        return super().scores(images)[:, :2]
+
+
+class WritesToInput(Brightness):
+    name = "writes-to-input"
+
+    def scores(self, images: Images) -> Scores:
+        scores = super().scores(images)
+        images.zero_()
+        return scores
+
+
+class Skips(Brightness):
+    name = "skips"
+
+    def skip(self, dataset: object) -> str | None:
+        return "wants larger images"
+
+
+class Steps(Brightness):
+    """A training of 20 steps that draws from every stream and keeps a checkpoint after each."""
+
+    name = "steps"
+    stochastic = True
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.pause = pause
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        state = monitor.restored() or {"step": 0, "sum": torch.zeros(3)}
+        for step in range(state["step"], 20):
+            images, _ = next(iter(train.batches(4, shuffle=True, rng=rng)))
+            state["sum"] = state["sum"] + images.float().mean() * torch.rand(3) * torch.rand(3, generator=rng)
+            state["step"] = step + 1
+            time.sleep(self.pause)
+            monitor.checkpoint(state)
+            monitor.progress(step + 1, 20)
+        super().fit(train, val, rng=rng, monitor=monitor)
+        self.means = self.means + state["sum"] * 1e-6
+
+
+@hookimpl
+def register_methods(register: Register) -> None:
+    for method in (
+        Brightness, Raises, RaisesLate, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
+        WrongShape, WritesToInput, Skips, Steps,
+    ):  # fmt: skip
+        register(method)

@@ -1,0 +1,45 @@
+"""A plugin file whose attack does nothing: importing it ends its process and the runner at a chosen rename, as a power cut would.
+
+Every file of a run appears by rename, so the renames are the points at which one can be cut short.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+
+_renamed = Path.replace
+_journal = Path(os.environ["KILL_JOURNAL"])
+
+
+def _replace(self: Path, target: Path) -> Path:
+    with _journal.open("a") as file:
+        file.write(f"{Path(target).name}\n")
+    if len(_journal.read_text().splitlines()) != int(os.environ["KILL_AT"]):
+        return _renamed(self, target)
+    if os.environ["KILL_WHEN"] == "middle" and self.is_file():
+        os.truncate(self, self.stat().st_size // 2)
+    if os.environ["KILL_WHEN"] == "after":
+        _renamed(self, target)
+    for process in (int(os.environ["KILL_RUNNER"]), os.getpid()):
+        os.kill(process, signal.SIGKILL)
+    raise AssertionError("still here")
+
+
+Path.replace = _replace  # type: ignore[method-assign, assignment]
+
+
+class Nothing(Perturbation):
+    """What a plugin file has to bring."""
+
+    name = "nothing"
+    version = 1
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        return images
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    register(Nothing)

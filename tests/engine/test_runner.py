@@ -1,0 +1,189 @@
+"""The engine, fault by fault: each guarantee of a run, with real processes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gfp_bench.errors import UsageError
+from gfp_bench.manifests import Manifest
+from gfp_bench.plan import Plan, make_plan
+from gfp_bench.plugins import Plugins, load_plugins
+from gfp_bench.protocols import AttackUse, load_protocol
+from gfp_bench.records import Store
+from gfp_bench.runner import Event, Options, run
+from gfp_bench.settings import Setting
+
+FAULTS = Path(__file__).with_name("faults.py")
+PROTOCOL = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),), "seeds": (0,)})
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return load_plugins([FAULTS])
+
+
+@pytest.fixture
+def options(toy: Manifest, cache: Path, tmp_path: Path) -> Options:
+    return Options(toy.file, cache, tmp_path / "results", device="cpu", plugin_files=(FAULTS,), checkpoint_every=0.0)
+
+
+@pytest.fixture
+def planned(toy: Manifest, plugins: Plugins) -> Callable[..., Plan]:
+    """Plans without the floors, which these tests do not need."""
+
+    def plan(*names: str, protocol: object = PROTOCOL, limit: int | None = None, **settings: Setting) -> Plan:
+        made = make_plan(toy, protocol, [(name, settings) for name in names], plugins, limit=limit)
+        return replace(made, trials=tuple(trial for trial in made.trials if trial.method in names))
+
+    return plan
+
+
+def executed(plan: Plan, options: Options) -> list[Event]:
+    events: list[Event] = []
+    run(plan, options, events.append)
+    return events
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [event.kind for event in events if event.kind != "progress"]
+
+
+def reasons(plan: Plan, options: Options) -> list[str]:
+    store = Store(options.results)
+    found = [store.failure(trial, cell) for trial in plan.trials for cell in trial.cells]
+    return [failure.reason for failure in found if failure]
+
+
+def test_runs_every_cell_once_and_a_second_run_nothing(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("brightness")
+    assert kinds(executed(plan, options)).count("done") == 4  # clean and noise, each clean and immunised
+    store = Store(options.results)
+    records = [store.record(trial, cell) for trial in plan.trials for cell in trial.cells]
+    assert [record.metrics["balanced_accuracy"] for record in records if record] == [1.0] * 4
+    assert [record.n_scored for record in records if record] == [24] * 4
+    assert executed(plan, options) == []
+    assert not list(options.results.rglob("state*")), "fitted states are deleted with their last cell"
+
+
+def test_equal_runs_leave_equal_bytes(planned: Callable[..., Plan], options: Options, tmp_path: Path) -> None:
+    plan = planned("steps")
+    again = replace(options, results=tmp_path / "again", jobs=1)
+    executed(plan, options)
+    executed(plan, again)
+    assert files(options.results) == files(again.results)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Everything that tells results; times and logs do not."""
+    found = (path for path in root.rglob("*") if path.suffix in (".json", ".npz"))
+    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("raises", "RuntimeError: no fit today"),
+        ("exits", "exited with code 3 before it was done"),
+        ("quits", "SystemExit: 0"),
+        ("crashes", "killed by SIGSEGV"),
+        ("not-finite", "method 'not-finite' returned scores that are not finite for 24 of 24 images, expected numbers"),
+        ("wrong-shape", "returned scores of shape (24, 2) and torch.float32, expected (24, 3)"),
+        ("writes-to-input", "method 'writes-to-input' changed the images it was given in scores; work on a copy"),
+    ],
+)
+def test_a_broken_method_fails_and_the_others_go_on(
+    planned: Callable[..., Plan], options: Options, method: str, reason: str
+) -> None:
+    plan = planned(method, "brightness", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    events = executed(plan, options)
+    assert kinds(events).count("failed") == 1
+    assert kinds(events).count("done") == 1
+    assert reason in reasons(plan, options)[0]
+    assert kinds(executed(plan, options)) == [], "failed cells stay failed"
+    assert "failed" in kinds(executed(plan, replace(options, retry_failed=True))), "until they are asked for"
+
+
+def test_a_failed_fit_is_tried_once_and_its_immunised_cells_are_left(
+    planned: Callable[..., Plan], options: Options
+) -> None:
+    plan = planned("raises")
+    assert kinds(executed(plan, options)) == ["started", "failed", "failed"]
+    assert len(reasons(plan, options)) == 2
+
+
+@pytest.mark.parametrize(("method", "limit"), [("hangs", "idle_timeout"), ("slow", "timeout")])
+def test_limits_end_a_trial(planned: Callable[..., Plan], options: Options, method: str, limit: str) -> None:
+    plan = planned(method, protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    events = executed(plan, replace(options, **{limit: 2.0}))
+    assert kinds(events) == ["started", "timeout"]
+    assert f"--{limit.replace('_', '-')}" in reasons(plan, options)[0]
+
+
+def test_memory_is_bounded(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("eats", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    executed(plan, replace(options, memory=3 * 10**9))
+    assert "MemoryError" in reasons(plan, options)[0]
+
+
+def test_a_gigabyte_of_output_is_cut(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("prints", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    assert "done" in kinds(executed(plan, options))
+    log = Store(options.results).path(plan.trials[0], "log").read_text()
+    assert len(log) < 2_000_000
+    assert "bytes left out" in log
+    assert log.endswith("the last word\n")
+
+
+def test_a_skipping_method_is_planned_and_not_run(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("skips")
+    assert executed(plan, options) == []
+    assert {trial.skip for trial in plan.trials} == {"wants larger images"}
+
+
+def test_a_folder_that_cannot_be_written(planned: Callable[..., Plan], options: Options, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        executed(planned("brightness"), replace(options, results=tmp_path / "file" / "results"))
+
+
+def test_cuda_where_there_is_none(
+    planned: Callable[..., Plan], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="device 'cuda' was asked for, but torch sees none"):
+        executed(planned("brightness"), replace(options, device="cuda"))
+
+
+def test_two_runs_share_the_work(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("steps", pause=0.1, protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    with Store(options.results).claim(plan.trials[0]) as holder:
+        assert holder is None
+        events = executed(plan, options)
+    assert kinds(events) == ["busy"]
+    assert "process" in events[0].text
+    assert "done" in kinds(executed(plan, options))
+
+
+def test_limited_cells_are_other_cells(planned: Callable[..., Plan]) -> None:
+    keys = {cell.key for trial in planned("brightness").trials for cell in trial.cells}
+    limited = {cell.key for trial in planned("brightness", limit=4).trials for cell in trial.cells}
+    assert len(keys) == len(limited) == 4
+    assert not keys & limited
+
+
+def test_scores_are_kept_in_the_order_of_the_index(
+    planned: Callable[..., Plan], options: Options, toy: Manifest
+) -> None:
+    from gfp_bench.datasets import load_dataset
+
+    plan = planned("brightness", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    executed(plan, options)
+    store, trial = Store(options.results), plan.trials[0]
+    record = store.record(trial, trial.cells[0])
+    assert record is not None
+    scores = store.scores(trial, trial.cells[0], record)
+    labels = load_dataset(toy.file, cache=options.cache).split("test").labels.numpy()
+    np.testing.assert_array_equal(scores.argmax(axis=1), labels)

@@ -1,0 +1,5 @@
+"""What jaxtyping checks annotations with in tests: beartype, to which an int is a float, as PEP 484 says."""
+
+from beartype import BeartypeConf, beartype
+
+check = beartype(conf=BeartypeConf(is_pep484_tower=True))
