@@ -8,6 +8,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gfp_bench.attack import Perturbation as Perturbation
     from gfp_bench.attack import to_uint8 as to_uint8
+    from gfp_bench.datasets import Dataset as Dataset
+    from gfp_bench.datasets import load_dataset as load_dataset
     from gfp_bench.errors import DatasetError as DatasetError
     from gfp_bench.errors import GfpBenchError as GfpBenchError
     from gfp_bench.errors import PluginError as PluginError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gfp_bench.method import Method as Method
     from gfp_bench.monitor import SILENT as SILENT
     from gfp_bench.monitor import Monitor as Monitor
+    from gfp_bench.plugins import load_plugins as load_plugins
     from gfp_bench.rng import ImageRng as ImageRng
     from gfp_bench.state import load_state as load_state
     from gfp_bench.state import save_state as save_state
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 _HOMES = {  # name -> module, so that `import gfp_bench` costs nothing and the command line starts without torch
     "Perturbation": "attack",
     "to_uint8": "attack",
+    "Dataset": "datasets",
+    "load_dataset": "datasets",
     "DatasetError": "errors",
     "GfpBenchError": "errors",
     "PluginError": "errors",
@@ -41,6 +46,7 @@ _HOMES = {  # name -> module, so that `import gfp_bench` costs nothing and the c
     "Method": "method",
     "SILENT": "monitor",
     "Monitor": "monitor",
+    "load_plugins": "plugins",
     "ImageRng": "rng",
     "load_state": "state",
     "save_state": "state",

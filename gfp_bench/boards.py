@@ -57,7 +57,7 @@ def board_of(plan: Plan, manifest: Manifest, store: Store) -> Board:
             f"the plan in {store.root} is for {plan.dataset} with digest {plan.digest[:12]}, but {manifest.file} has "
             f"{manifest.digest[:12]}; run again, or bring the dataset back"
         )
-    test = test_index(manifest, plan.limit)
+    test = scored_index(manifest, plan.limit)
     labels = np.searchsorted(manifest.source_names, test["source"].to_list()).astype(np.int64)
     done: list[Record] = []
     cells = list(_cells(plan, manifest, store, labels, done))
@@ -77,7 +77,7 @@ def board_of(plan: Plan, manifest: Manifest, store: Store) -> Board:
     )
 
 
-def test_index(manifest: Manifest, limit: int | None) -> Any:  # a data frame
+def scored_index(manifest: Manifest, limit: int | None) -> Any:  # a data frame
     """Return the rows of the test images, in the order in which they are scored."""
     index = read_index(manifest)
     test = index[index["split"] == "test"]
@@ -231,7 +231,7 @@ def drift(board: Path, manifest: Manifest) -> list[str]:
 
 
 def _wrong_metrics(plan: Plan, manifest: Manifest, store: Store) -> Iterator[str]:
-    labels = np.searchsorted(manifest.source_names, test_index(manifest, None)["source"].to_list()).astype(np.int64)
+    labels = np.searchsorted(manifest.source_names, scored_index(manifest, None)["source"].to_list()).astype(np.int64)
     task = load_task(plan.protocol.task)
     for trial in plan.trials:
         for cell in trial.cells:

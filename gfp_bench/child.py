@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Literal
@@ -53,8 +54,7 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
     Processes come from a fork server that has loaded torch once. What they print goes to ``log``, its middle left
     out when it is long.
     """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["gfp_bench.trial", *_built_in_modules()])
+    context = preload()
     events, their_events = context.Pipe()
     output, their_output = context.Pipe(duplex=False)
     process = context.Process(target=main, args=(job, their_events, their_output), daemon=True)
@@ -81,13 +81,16 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
     return outcome
 
 
-def _built_in_modules() -> list[str]:
-    """Return the built-in plugins and what they are slow to import, for the fork server to load once."""
+def preload() -> ForkServerContext:
+    """Return the fork server's context; it will load once what every trial needs, the built-in plugins included."""
     import gfp_bench_attacks
     import gfp_bench_methods
 
     packages = (gfp_bench_attacks, gfp_bench_methods)
-    return ["sklearn.svm"] + [f"{p.__name__}.{m.name}" for p in packages for m in iter_modules(p.__path__)]
+    plugins = [f"{p.__name__}.{module.name}" for p in packages for module in iter_modules(p.__path__)]
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["gfp_bench.trial", "sklearn.svm", *plugins])
+    return context
 
 
 def _end(pid: int) -> None:

@@ -17,7 +17,9 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from gfp_bench.manifests import Manifest, Metadata
 from gfp_bench.photographs import PHOTOGRAPHS, Crops, crops, pool, textured
+from gfp_bench.readers import index_folder
 from gfp_bench.types import Images
 
 Sampler: TypeAlias = Callable[[int, int], Images]
@@ -44,6 +46,24 @@ def compose(split: str, samplers: Mapping[str, Sampler], folder: Path) -> None:
         chosen = matched(targets(split, source), sampler, seed=seed_of("latents", source, split))
         names = [f"{split}-{index:03d}" for index in range(len(chosen))]
         write_images(folder / split / source, names, chosen)
+
+
+def index(folder: Path, sources: Mapping[str, Metadata]) -> Manifest:
+    """Write the manifest and the index of a composed folder, beside it; a real image's group is its photograph.
+
+    Args:
+        folder: What `compose` filled, with all three splits.
+        sources: Metadata of the generators, by name.
+    """
+    return index_folder(
+        folder,
+        folder.name,
+        description="64 x 64 crops of ten free photographs, and three small generators trained on such crops.",
+        licence="photographs: public domain, CC0 1.0, CC BY 2.0 and others, see the card; generated images: CC0 1.0",
+        citation="See the card for the photographers and the generators' papers.",
+        sources=sources,
+        group=r"/real/([a-z]+)-[0-9]+\.png$",
+    )
 
 
 def real_images(split: str) -> Crops:

@@ -99,7 +99,7 @@ def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
                 "trial s": f"{sum(timing.wall for timing in own):.1f}",
                 "in plugins s": f"{sum(timing.plugin for timing in own):.1f}",
                 "harness s": f"{sum(harness):.1f}",
-                "harness s a trial, at most": f"{min(harness):.2f}",
+                "harness s a trial, at most": f"{max(harness):.2f}",
                 "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
             }
         )
@@ -179,15 +179,15 @@ def _line(board: Board, standing: Standing, cell: Cell) -> dict[str, Any]:
         "status": cell.status,
         "reason": cell.reason,
         **{f"balanced_accuracy.{name}_over_seeds": value for name, value in over_seeds.items()},
-        **dict(_flat(cell.metrics, "")),
-        **dict(_flat(cell.separability, "separability.")),
+        **dict(_flat(cell.metrics, "", board.sources)),
+        **dict(_flat(cell.separability, "separability.", board.sources)),
     }
 
 
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield numbers and texts by dotted name; matrices stay in the records."""
+def _flat(values: Mapping[str, Any], prefix: str, sources: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield numbers and texts by dotted name, a list by source; matrices stay in the records."""
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple):
             yield prefix + name, value
+        elif not isinstance(value[0], list | tuple):
+            yield from ((f"{prefix}{name}.{source}", one) for source, one in zip(sources, value, strict=True))

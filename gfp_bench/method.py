@@ -83,20 +83,26 @@ class Method(ABC):
 
     def save(self, folder: Path) -> None:
         """Write the fitted state into an existing folder: tensors, arrays, numbers, text and networks' states."""
-        save_state(folder / _STATE, {name: _packed(value) for name, value in self._fitted().items()})
+        networks, values = {}, {}
+        for name, value in self._fitted().items():
+            if isinstance(value, nn.Module):
+                networks[name] = {"state": dict(value.state_dict()), "training": value.training}
+            else:
+                values[name] = value
+        save_state(folder / _STATE, {"networks": networks, "values": values})
 
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
         """Take over what `save` wrote, on ``device``; called on a method made with the same settings."""
-        state = load_state(folder / _STATE, device)
-        if any(isinstance(value, dict) and "module" in value for value in state.values()):
-            self.build(state["n_sources"], torch.Size(state["image_shape"]))
-        for name, value in state.items():
-            if isinstance(value, dict) and "module" in value:
-                network: nn.Module = getattr(self, name)
-                network.load_state_dict(value["module"], strict=True)
-                network.to(device).train(value["training"])
-            else:
-                setattr(self, name, value)
+        kept = load_state(folder / _STATE, device)
+        networks, values = kept["networks"], kept["values"]
+        if networks:
+            self.build(values["n_sources"], torch.Size(values["image_shape"]))
+        for name, part in networks.items():
+            network: nn.Module = getattr(self, name)
+            network.load_state_dict(part["state"], strict=True)
+            network.to(device).train(part["training"])
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def _fitted(self) -> dict[str, object]:
         """Return what is on the method besides its settings and what the contract declares."""
@@ -109,9 +115,3 @@ class Method(ABC):
                 "create networks in an overridden build() that calls super().build()"
             )
         return fitted
-
-
-def _packed(value: object) -> object:
-    if isinstance(value, nn.Module):
-        return {"module": dict(value.state_dict()), "training": value.training}
-    return value

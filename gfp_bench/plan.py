@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from gfp_bench.errors import UsageError
 from gfp_bench.protocols import AttackUse, Protocol
 from gfp_bench.settings import Setting
 from gfp_bench.tasks import load_task
@@ -149,10 +150,10 @@ def make_plan(
     for name, given in [*floors, *methods]:
         cls = plugins.method(name)
         settings = plugins.settings(cls, given)
-        method = cls(**settings)
-        row = _row(method, settings, given)
-        if row in rows:
+        if any(row.method == name and row.settings == settings for row in rows):
             continue
+        method = _made(cls, settings)
+        row = _row(method, settings, given)
         rows.append(row)
         chosen = (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,)
         identity = {"name": name, "version": cls.version, "settings": settings}
@@ -178,8 +179,19 @@ def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Set
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     cls = plugins.attack(use.name)
     settings = plugins.settings(cls, use.settings)
-    cls(**settings)  # a value out of range is refused before anything runs
+    _made(cls, settings)
     return Attack(use.label, use.name, settings, cls.version)
+
+
+T = TypeVar("T")
+
+
+def _made(cls: type[T], settings: Mapping[str, Setting]) -> T:
+    """Return a plugin with settings; a value that it refuses is refused before anything runs."""
+    try:
+        return cls(**settings)
+    except ValueError as error:
+        raise UsageError(f"{getattr(cls, 'name', cls.__name__)!r}: {error}") from error
 
 
 def _trials(

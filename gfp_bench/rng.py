@@ -7,11 +7,14 @@ counter ``(b + 1, 0, 0, 0)``, and a word becomes a double by its upper 53 bits.
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Words = TypeVar("Words", Tensor, NDArray[np.int64])
 _MULTIPLIERS = (0xD2E7470EE14C6C93 - 2**64, 0xCA5A826395121157 - 2**64)  # as int64: torch has no uint64 arithmetic
 _WEYL = (0x9E3779B97F4A7C15 - 2**64, 0xBB67AE8584CAA73B - 2**64)
 _LOW = 0xFFFFFFFF
@@ -63,7 +66,7 @@ class ImageRng:
         """Return fresh streams for a named step, independent of these and of every other step's."""
         first, second = np.frombuffer(hashlib.sha256(step.encode()).digest()[:16], dtype="<i8").tolist()
         counter = [torch.full_like(self._keys[:, 0], word) for word in (first, second, 0, 1)]  # draws have 0 there
-        return ImageRng(torch.stack(philox(counter, self._keys)[:2], dim=1))
+        return ImageRng(torch.stack(_words(counter, self._keys)[:2], dim=1))
 
     def uniform(self, low: float = 0.0, high: float = 1.0, shape: Sequence[int] = ()) -> Tensor:
         """Return (n, *shape) float64 values from [low, high)."""
@@ -100,7 +103,7 @@ def _numpy_doubles(keys: Tensor, position: int, blocks: int) -> Tensor:
 def _tensor_doubles(keys: Tensor, position: int, blocks: int) -> Tensor:
     number = torch.arange(position + 1, position + blocks + 1, device=keys.device).expand(len(keys), blocks)
     zero = torch.zeros_like(number)
-    words = torch.stack(philox([number, zero, zero, zero], keys[:, None, :]), dim=2).flatten(1)
+    words = torch.stack(_words([number, zero, zero, zero], keys[:, None, :]), dim=2).flatten(1)
     return ((words >> 11) & (2**53 - 1)).double() * 2.0**-53
 
 
@@ -113,8 +116,15 @@ def _box_muller_(radius: Tensor, angle: Tensor) -> None:
     radius.mul_(cosine)
 
 
-def philox(counter: Sequence[Tensor], keys: Tensor) -> list[Tensor]:
-    """Return Philox4x64-10 of four counter words under (..., 2) keys; int64 tensors hold the bits of unsigned words."""
+def _words(counter: Sequence[Tensor], keys: Tensor) -> list[Tensor]:
+    if keys.device.type != "cpu":
+        return philox(counter, keys)
+    arrays = philox([words.numpy() for words in counter], keys.numpy())  # whose calls cost less than torch's
+    return [torch.from_numpy(words) for words in arrays]
+
+
+def philox(counter: Sequence[Words], keys: Words) -> list[Words]:
+    """Return Philox4x64-10 of four counter words under (..., 2) keys; int64 holds the bits of unsigned words."""
     c0, c1, c2, c3 = counter
     k0, k1 = keys[..., 0], keys[..., 1]
     for _ in range(10):
@@ -128,10 +138,11 @@ def philox(counter: Sequence[Tensor], keys: Tensor) -> list[Tensor]:
     return [c0, c1, c2, c3]
 
 
-def _high(a: int, b: Tensor) -> Tensor:
+def _high(a: int, b: Words) -> Words:
     """Return the upper 64 bits of the unsigned 128-bit product, by 32-bit limbs."""
     a_high, a_low = (a >> 32) & _LOW, a & _LOW
     b_high, b_low = (b >> 32) & _LOW, b & _LOW
     middle = b_low * a_high + ((b_low * a_low >> 32) & _LOW)
     other = b_high * a_low + (middle & _LOW)
-    return b_high * a_high + ((middle >> 32) & _LOW) + ((other >> 32) & _LOW)
+    upper: Words = b_high * a_high + ((middle >> 32) & _LOW) + ((other >> 32) & _LOW)
+    return upper

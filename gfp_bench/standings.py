@@ -125,7 +125,7 @@ class Estimate:
         high: Upper end.
         spread: Standard deviation over seeds (ddof 1), or None for one seed.
         best: Whether no ranked row has a higher one.
-        tied: Whether it cannot be told from the best, without being it.
+        tied: Whether it cannot be told from the best, which itself is tied too.
     """
 
     accuracy: float
@@ -182,7 +182,7 @@ def _order(standing: Standing) -> tuple[int, float, str]:
 
 def _by_place(cells: Iterable[Cell]) -> dict[Place, tuple[Cell, ...]]:
     places: dict[Place, tuple[Cell, ...]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.seed):
+    for cell in sorted(cells, key=lambda cell: (cell.place, cell.seed)):
         places[cell.place] = (*places.get(cell.place, ()), cell)
     return places
 
@@ -240,6 +240,6 @@ def _estimates(columns: Mapping[tuple[str, Place], _Column], ranked: list[str]) 
             best.update(rival for rival, value in zip(rivals, accuracy, strict=True) if value == accuracy.max())
             tied.update(rival for rival, one in zip(rivals, alike, strict=True) if one)
     return {
-        key: Estimate(column.accuracy, *interval(column.resampled), column.spread, key in best, key in tied - best)
+        key: Estimate(column.accuracy, *interval(column.resampled), column.spread, key in best, key in tied)
         for key, column in columns.items()
     }

@@ -17,6 +17,8 @@ from gfp_bench.files import write_atomically
 State: TypeAlias = Any
 """None, bool, int, float, str, Tensor, ndarray, or a list, tuple or dict (keys: str, int) of these: hence ``Any``."""
 
+_ARRAYS = "biuf"  # NumPy's kinds of numbers that safetensors has
+
 
 def save_state(path: Path, state: State) -> None:
     """Write ``state`` to ``path``, complete or not at all.
@@ -39,31 +41,33 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> State:
         with safe_open(path, framework="pt", device=str(device)) as file:
             skeleton = json.loads(file.metadata()["state"])
             return _filled(skeleton, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - not a dict
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"state file {path} is damaged ({error}); delete it and run again") from error
 
 
 def _skeleton(value: State, place: str, tensors: dict[str, Tensor]) -> Any:  # JSON of any depth
-    """Return ``value`` as JSON, its arrays moved into ``tensors`` under their place."""
+    """Return ``value`` as JSON, its arrays moved into ``tensors`` and numbered."""
+    number = str(len(tensors))
     match value:
         case None | bool() | int() | float() | str():
             return value
-        case Tensor():
-            tensors[place] = value.detach().contiguous().cpu().clone()  # safetensors refuses shared storage
-            return {"tensor": place}
-        case np.ndarray():
-            tensors[place] = torch.from_numpy(np.array(value, order="C"))
-            return {"array": place}
-        case np.generic():
+        case Tensor(layout=torch.strided) if value.dtype != torch.complex128:
+            tensors[number] = value.detach().contiguous().cpu().clone()  # safetensors refuses shared storage
+            return {"tensor": number}
+        case np.ndarray() if value.dtype.kind in _ARRAYS and value.dtype.itemsize <= 8:
+            tensors[number] = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
+            return {"array": number}
+        case np.bool_() | np.integer() | np.floating():
             return value.item()
         case list() | tuple():
             items = [_skeleton(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
             return {"tuple" if isinstance(value, tuple) else "list": items}
-        case Mapping():
+        case Mapping() if all(isinstance(key, str | int) for key in value):
             return {"dict": [[key, _skeleton(item, f"{place}/{key}", tensors)] for key, item in value.items()]}
+    kind = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
     raise TypeError(
-        f"state at {place or '/'} is {type(value).__name__}, "
-        "expected tensors, arrays, numbers, text or lists and dicts of these"
+        f"state at {place or '/'} is {kind}, expected dense tensors and arrays of numbers, numbers, text, "
+        "or lists and dicts (keys: text, int) of these"
     )
 
 

@@ -2,26 +2,29 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypedDict
 
 import torch
 
-from gfp_bench import photographs
 from gfp_bench.errors import UsageError
 from gfp_bench.generator import Generator
 from gfp_bench.monitor import SILENT, Monitor
 from gfp_bench.state import State, load_state, save_state, write_atomically
 from gfp_bench.types import Images, Setting
 
-POOLS: Mapping[str, Callable[[], Images]] = {"photo-mini": lambda: photographs.pool().images}
-"""What generators can be trained on, by name."""
-
-Record: TypeAlias = dict[str, Setting | dict[str, Setting]]
-
 _CHECKPOINT = "checkpoint.safetensors"
 _RECORD = "training.json"
+
+
+class Record(TypedDict):
+    """What a training began with."""
+
+    generator: str
+    version: int
+    settings: dict[str, Setting]
+    seed: int
 
 
 def train(
@@ -74,7 +77,9 @@ def read_record(folder: Path) -> Record:
     try:
         record: Record = json.loads((folder / _RECORD).read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} holds no trained generator; train one into it with `gfp-bench zoo train`") from error
+        raise UsageError(
+            f"{folder} holds no trained generator; train one into it with `gfp-bench zoo train`"
+        ) from error
     return record
 
 

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from gfp_bench.errors import PluginError, UsageError
@@ -53,8 +50,3 @@ def test_what_was_set_aside_is_told_to_who_misses_it() -> None:
     plugins = Plugins([], [Broken("nice", "1.2", "distribution nice 1.2 does not load: ImportError: no", "")])
     with pytest.raises(UsageError, match=r"unknown method 'nice'.* list --broken: distribution nice 1.2 does not load"):
         plugins.method("nice")
-
-
-def test_neither_registry_nor_settings_import_torch() -> None:
-    code = "import sys, gfp_bench.registry, gfp_bench.settings, gfp_bench.hookspecs; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

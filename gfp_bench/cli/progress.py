@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from gfp_bench.cli import tell
+from gfp_bench.monitor import Monitor
 from gfp_bench.runner import Event
 
 _ENDS = ("finished", "failed", "timeout", "busy")
@@ -76,3 +78,21 @@ def _line(event: Event) -> str:
         case "busy":
             return f"busy: {event.trial.title} is in the hands of {event.text}; left to it"
     return ""
+
+
+class TrainingLine(Monitor):
+    """Shows a training as one line that is written again, or now and then a plain line elsewhere."""
+
+    def __init__(self) -> None:
+        self._said = 0.0
+
+    def progress(self, step: int, total: int, **values: float) -> None:
+        now = time.monotonic()
+        terminal = sys.stderr.isatty()
+        if step < total and now - self._said < (0.5 if terminal else 30):
+            return
+        self._said = now
+        shown = " ".join(f"{name} {value:.3g}" for name, value in values.items())
+        begin, end = ("\r", "\n" if step == total else "") if terminal else ("", "\n")
+        sys.stderr.write(f"{begin}step {step} of {total} {shown}{end}")
+        sys.stderr.flush()

@@ -22,26 +22,20 @@ def detection_scores(scores: Float[np.ndarray, "n s"], sources: Sequence[str]) -
     return margin
 
 
-def detection_metrics(
+def detection_auroc(
     detection: Float[np.ndarray, " n"] | None, labels: Integer[np.ndarray, " n"], sources: Sequence[str]
-) -> dict[str, float | None]:
-    """Return ``detection_auroc``: the chance that a real image scores above a generated one, ties counting half.
+) -> float | None:
+    """Return the chance that a real image scores above a generated one, ties counting half.
 
     Args:
-        detection: What `detection_scores` gave; without it the AUROC is None.
+        detection: What `detection_scores` gave; without it there is no AUROC.
         labels: Indices into ``sources``, each of which occurs.
         sources: Names in sorted order.
     """
     if detection is None:
-        return {"detection_auroc": None}
+        return None
     is_real = labels == list(sources).index(REAL)
     generated = np.sort(detection[~is_real])
     below = np.searchsorted(generated, detection[is_real], side="left")
     not_above = np.searchsorted(generated, detection[is_real], side="right")
-    return {"detection_auroc": float((below + not_above).mean() / (2 * len(generated)))}
-
-
-def detection_auroc(  # noqa: D103 - TEMPORARY, as in attribution.py
-    detection: Float[np.ndarray, " n"] | None, labels: Integer[np.ndarray, " n"], sources: Sequence[str]
-) -> float | None:
-    return detection_metrics(detection, labels, sources)["detection_auroc"]
+    return float((below + not_above).mean() / (2 * len(generated)))

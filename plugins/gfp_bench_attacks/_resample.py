@@ -45,25 +45,10 @@ FILTERS: dict[str, tuple[Callable[[float], float], float]] = {  # with the radiu
 }
 
 
-def resize_pillow(images: NDArray[np.uint8], height: int, width: int, kernel: str = "bicubic") -> NDArray[np.uint8]:
-    """Return (n, 3, height, width) images by two calls of Pillow: across on one tall picture, down on one wide one.
+def resize(images: Images, height: int, width: int, kernel: str = "bicubic") -> Tensor:
+    """Return (n, 3, height, width) uint8 images, by Pillow on the CPU and by its arithmetic elsewhere.
 
-    For one image that is what `Image.resize` does, except that Pillow 13 goes down first where it shrinks mostly so.
-    """
-    count, _, before, _ = images.shape
-    planes = 3 * count
-    tall = _pillow(images.reshape(planes * before, -1), width, planes * before, kernel)
-    wide = tall.reshape(planes, before, width).transpose(1, 0, 2).reshape(before, -1)
-    resized = _pillow(wide, planes * width, height, kernel)
-    return resized.reshape(height, planes, width).transpose(1, 0, 2).reshape(count, 3, height, width)
-
-
-def _pillow(pixels: NDArray[np.uint8], width: int, height: int, kernel: str) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling[kernel.upper()]))
-
-
-def resize_tensor(images: Images, height: int, width: int, kernel: str = "bicubic") -> Tensor:
-    """Return (n, 3, height, width) uint8 images: Pillow's bytes, on the images' device.
+    Across first, then down. Pillow itself does so, except that version 13 goes down first where it shrinks mostly so.
 
     Args:
         images: Of any height and width.
@@ -71,6 +56,25 @@ def resize_tensor(images: Images, height: int, width: int, kernel: str = "bicubi
         width: In pixels.
         kernel: The name of one of `FILTERS`.
     """
+    return (resize_tensor if images.is_cuda else resize_pillow)(images, height, width, kernel)
+
+
+def resize_pillow(images: Images, height: int, width: int, kernel: str) -> Tensor:
+    """Return `resize` by two calls: all rows in one tall picture, then all columns in one wide picture."""
+    count, _, before, _ = images.shape
+    planes = 3 * count
+    tall = _pillow(images.numpy().reshape(planes * before, -1), width, planes * before, kernel)
+    wide = tall.reshape(planes, before, width).transpose(1, 0, 2).reshape(before, -1)
+    resized = _pillow(wide, planes * width, height, kernel).reshape(height, planes, width)
+    return torch.from_numpy(np.array(resized.transpose(1, 0, 2))).reshape(count, 3, height, width)
+
+
+def _pillow(pixels: NDArray[np.uint8], width: int, height: int, kernel: str) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling[kernel.upper()]))
+
+
+def resize_tensor(images: Images, height: int, width: int, kernel: str) -> Tensor:
+    """Return `resize` by matrix products, on the images' device."""
     across = weights(images.shape[3], width, kernel).to(images.device)
     down = weights(images.shape[2], height, kernel).to(images.device)
     wide = _grey_levels(images.double() @ across.T)

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._settings import check_choice, check_number
-from gfp_bench_attacks._threads import by_parameters, slices
+from gfp_bench_attacks._threads import by_parameters, in_parts
 
-_BATCH = 2**24  # values that a GPU filters at a time, some 20 bytes each
 _LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
 _OPENCV = {1: (256,), 3: (64, 128, 64), 5: (16, 64, 96, 64, 16), 7: (8, 28, 56, 72, 56, 28, 8)}  # its binomial tables
 
@@ -55,19 +54,26 @@ class Blur(Perturbation):
         sizes = 2 * rng.integers(self.smallest // 2, self.largest // 2) + 1
         if images.is_cuda:
             return filter_tensor(images, sizes, self.sigma)
-        pixels = images.numpy()
-        return by_parameters(images, sizes[:, None], lambda chosen, size: _filter(pixels[chosen], size[0], self.sigma))
+
+        def attack(chosen: Tensor, size: list[int]) -> Images:
+            return _filter(images.index_select(0, chosen), size[0], self.sigma)
+
+        return by_parameters(images, sizes[:, None], attack)
 
 
-def _filter(images: NDArray[np.uint8], size: int, sigma: float | str) -> NDArray[np.uint8]:
-    """Return filtered images, all planes in one tall picture in which each brings its own mirrored border."""
+def _filter(images: Images, size: int, sigma: float | str) -> Images:
+    """Return filtered images: all planes in one wide picture, for long rows, with a mirrored border between them."""
     if size == 1:
         return images
     count, _, height, width = images.shape
     radius = size // 2
-    tall = images[:, :, _mirrored(height, radius)].reshape(-1, width)
-    blurred = np.asarray(cv2.GaussianBlur(tall, (size, size), _deviation(size, sigma)), dtype=np.uint8)
-    return blurred.reshape(count, 3, -1, width)[:, :, radius : radius + height]
+    planes = images.numpy().reshape(-1, height, width).transpose(1, 0, 2)
+    places, border = _mirrored(width, radius), np.r_[:radius, radius + width : width + 2 * radius]
+    wide = np.empty((height, 3 * count, width + 2 * radius), dtype=np.uint8)
+    wide[..., radius : radius + width] = planes
+    wide[..., border] = planes[..., places[border]]
+    blurred = cv2.GaussianBlur(wide.reshape(height, -1), (size, size), _deviation(size, sigma)).reshape(wide.shape)
+    return torch.from_numpy(blurred[..., radius : radius + width].transpose(1, 0, 2)).reshape(images.shape)
 
 
 def _mirrored(size: int, radius: int) -> NDArray[np.int64]:
@@ -97,11 +103,12 @@ def filter_tensor(images: Images, sizes: Tensor, sigma: float | str) -> Images:
     largest = int(sizes.max())
     tables = torch.tensor([_centred(size, largest, sigma) for size in range(1, largest + 1, 2)], dtype=torch.int32)
     weights = tables.to(images.device)[sizes // 2]
-    attacked = torch.empty_like(images)
-    for part in slices(images, _BATCH):
+
+    def attack(part: slice) -> Images:
         sums = _weighted(_weighted(images[part].int(), weights[part], dim=3), weights[part], dim=2)
-        attacked[part] = (sums + (1 << 15)) >> 16
-    return attacked
+        return ((sums + (1 << 15)) >> 16).to(torch.uint8)
+
+    return in_parts(images, attack)
 
 
 def _weighted(values: Tensor, weights: Tensor, dim: int) -> Tensor:

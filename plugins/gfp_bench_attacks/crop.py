@@ -7,13 +7,11 @@ and what is left lies anywhere (``offset=uniform``). The other reading removes i
 Pixels that are cropped away have no part in the result.
 """
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._resample import FILTERS, resize_pillow, resize_tensor
+from gfp_bench_attacks._resample import FILTERS, resize
 from gfp_bench_attacks._settings import check_choice, check_interval
 from gfp_bench_attacks._threads import by_parameters
 
@@ -44,13 +42,11 @@ class Crop(Perturbation):
         """Return the kept parts, resized to the images' size."""
         boxes = self.boxes(images, rng)
         start, kept = boxes[:, :2], boxes[:, 2:]
-        if images.is_cuda:
-            return crop_tensor(images, start, kept, self.resample)
         height, width = images.shape[2:]
-        pixels, places = images.numpy(), start.numpy()
+        parts = parts_tensor if images.is_cuda else parts_by_slices
 
-        def attack(members: NDArray[np.int64], size: list[int]) -> NDArray[np.uint8]:
-            return resize_pillow(_parts(pixels, members, places[members], *size), height, width, self.resample)
+        def attack(chosen: Tensor, size: list[int]) -> Images:
+            return resize(parts(images, chosen, start[chosen], *size), height, width, self.resample)
 
         return by_parameters(images, kept, attack)
 
@@ -71,32 +67,15 @@ class Crop(Perturbation):
         return torch.cat([start, kept], dim=1)
 
 
-def _parts(
-    pixels: NDArray[np.uint8], members: NDArray[np.int64], start: NDArray[np.int64], height: int, width: int
-) -> NDArray[np.uint8]:
-    parts = np.empty((len(members), 3, height, width), dtype=np.uint8)
-    for part, member, (top, left) in zip(parts, members, start, strict=True):
-        part[:] = pixels[member, :, top : top + height, left : left + width]
-    return parts
+def parts_by_slices(images: Images, chosen: Tensor, start: Tensor, height: int, width: int) -> Tensor:
+    """Return the (m, 3, height, width) parts of the ``chosen`` images whose top left pixels are ``start`` (m, 2)."""
+    corners = zip(chosen.tolist(), start.tolist(), strict=True)
+    return torch.stack([images[i, :, top : top + height, left : left + width] for i, (top, left) in corners])
 
 
-def crop_tensor(images: Images, start: Tensor, kept: Tensor, resample: str) -> Images:
-    """Return each image's box, resized to the size of the images: `Crop`'s definition, on the images' device.
-
-    Args:
-        images: Of any height and width.
-        start: (n, 2) top and left, in pixels.
-        kept: (n, 2) height and width, in pixels.
-        resample: A Pillow filter of `FILTERS`.
-    """
-    attacked = torch.empty_like(images)
-    sizes, kind = torch.unique(kept, dim=0, return_inverse=True)
-    for number, (height, width) in enumerate(sizes.tolist()):
-        chosen = (kind == number).nonzero()[:, 0]
-        top, left = start[chosen].T
-        rows = (top[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
-        columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, None, :]
-        planes = torch.arange(3, device=images.device)[:, None, None]
-        part = images[chosen[:, None, None, None], planes, rows, columns]
-        attacked[chosen] = resize_tensor(part, images.shape[2], images.shape[3], resample)
-    return attacked
+def parts_tensor(images: Images, chosen: Tensor, start: Tensor, height: int, width: int) -> Tensor:
+    """Return the same in one call, for a GPU."""
+    rows = start[:, :1] + torch.arange(height, device=images.device)
+    columns = start[:, 1:] + torch.arange(width, device=images.device)
+    planes = torch.arange(3, device=images.device)[:, None, None]
+    return images[chosen[:, None, None, None], planes, rows[:, None, :, None], columns[:, None, None, :]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._libjpeg import roundtrip_tensor as roundtrip_tensor
 from gfp_bench_attacks._settings import check_choice, check_interval
-from gfp_bench_attacks._threads import in_threads, slices
+from gfp_bench_attacks._threads import in_parts
 
 _SUBSAMPLING = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
@@ -44,19 +44,20 @@ class Jpeg(Perturbation):
         quality = rng.integers(self.low, self.high)
         if images.is_cuda:
             return roundtrip_tensor(images, quality, self.subsampling)
-        attacked, qualities = torch.empty_like(images), quality.tolist()
+        qualities = quality.tolist()
 
-        def work(part: slice) -> None:
-            for image, quality, result in zip(images[part], qualities[part], attacked[part], strict=True):
-                _roundtrip(image.numpy(), quality, self.subsampling, result.numpy())
+        def attack(part: slice) -> Images:
+            pairs = zip(images[part].numpy(), qualities[part], strict=True)
+            decoded = [_roundtrip(image, quality, self.subsampling) for image, quality in pairs]
+            return torch.from_numpy(np.stack(decoded))
 
-        in_threads(work, slices(images))
-        return attacked
+        return in_parts(images, attack)
 
 
-def _roundtrip(image: NDArray[np.uint8], quality: int, subsampling: str, result: NDArray[np.uint8]) -> None:
-    """Fill ``result`` by OpenCV's coder, which equals Pillow's and does not hold the interpreter's lock."""
+def _roundtrip(image: NDArray[np.uint8], quality: int, subsampling: str) -> NDArray[np.uint8]:
+    """Return a (3, h, w) image after OpenCV's coder, which equals Pillow's and does not hold the interpreter's lock."""
     sampling = _SUBSAMPLING[subsampling]
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, code = cv2.imencode(".jpg", cv2.merge(tuple(image[::-1])), settings)  # blue first; raises where it cannot
-    result[::-1] = cv2.split(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR)))
+    decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.stack(cv2.split(decoded)[::-1], dtype=np.uint8)

@@ -1,16 +1,13 @@
 """White Gaussian noise of a random strength.
 
 Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4. Variance ~ U[5, 20], read as 8-bit grey levels squared.
-Frank et al., ICML 2020, arXiv:2003.08685, take it as a deviation: ``interpretation=std``.
+Frank et al., ICML 2020, arXiv:2003.08685, take it as a deviation: ``interpretation=std``. Others fix the L2 norm of the
+noise over an image with values in [0, 1]: ``interpretation=l2,low=0.1,high=0.1``.
 """
-
-import torch
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
 from gfp_bench_attacks._settings import check_choice, check_interval
-from gfp_bench_attacks._threads import in_threads, slices
-
-_BATCH = 2**24  # values that a GPU makes at a time: some hundred bytes of 64-bit integers each while they are made
+from gfp_bench_attacks._threads import in_parts
 
 
 @hookimpl
@@ -20,30 +17,27 @@ def register_attacks(register: Register) -> None:
 
 
 class Noise(Perturbation):
-    """Adds N(0, v) to every value, one v an image."""
+    """Adds normal noise to every value, of one strength an image."""
 
     name = "noise"
     version = 1
 
     def __init__(self, low: float = 5.0, high: float = 20.0, interpretation: str = "variance") -> None:
         check_interval(low, high, 0, 255**2)
-        check_choice("interpretation", interpretation, ("variance", "std"))
+        check_choice("interpretation", interpretation, ("variance", "std", "l2"))
         self.low, self.high = low, high
-        self.interpretation = interpretation  # of low and high: grey levels squared, or grey levels
+        self.interpretation = interpretation  # of both: grey levels squared, grey levels, or 255ths of them an image
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return noisy images, rounded to the nearest grey level and clipped."""
         strength = rng.uniform(self.low, self.high)[:, None, None, None]
-        deviation = strength.sqrt() if self.interpretation == "variance" else strength
-        attacked = torch.empty_like(images)
 
-        def work(part: slice) -> None:
-            noise = rng[part].normal(images.shape[1:]).mul_(deviation[part])
-            attacked[part] = to_uint8(noise.add_(images[part]))
+        def attack(part: slice) -> Images:
+            noise, scale = rng[part].normal(images.shape[1:]), strength[part]
+            if self.interpretation == "variance":
+                scale = scale.sqrt()
+            elif self.interpretation == "l2":
+                scale = 255 * scale / noise.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+            return to_uint8(noise.mul_(scale).add_(images[part]))
 
-        if images.is_cuda:
-            for part in slices(images, _BATCH):
-                work(part)
-        else:
-            in_threads(work, slices(images))
-        return attacked
+        return in_parts(images, attack)

@@ -23,6 +23,7 @@ _DECAY = 0.999  # of the averaged weights, a step
 
 def train(
     update: Update,
+    generator: nn.Module,
     parts: Mapping[str, nn.Module | Optimizer],
     pool: Images,
     *,
@@ -31,11 +32,12 @@ def train(
     rng: torch.Generator,
     monitor: Monitor,
 ) -> nn.Module:
-    """Update networks for some steps, from the monitor's last checkpoint on if it has one.
+    """Update a generator for some steps, from the monitor's last checkpoint on if it has one.
 
     Args:
         update: Takes one step.
-        parts: All that a step changes, by name; the network called "generator" is averaged.
+        generator: The network whose weights are averaged.
+        parts: What else a step changes, by name.
         pool: What batches are drawn from, with replacement.
         steps: Updates in all.
         batch: Images a batch.
@@ -49,10 +51,8 @@ def train(
         UsageError: If the checkpoint is of a later step than the last one asked for.
         FloatingPointError: If a loss or a weight is no longer finite; the checkpoint before stays.
     """
-    generator = parts["generator"]
-    assert isinstance(generator, nn.Module)
     averaged = copy.deepcopy(generator)
-    parts = {**parts, "averaged": averaged}
+    parts = {**parts, "generator": generator, "averaged": averaged}
     state = monitor.restored() or {"step": 0}
     for name, part in parts.items():
         if name in state:

@@ -6,7 +6,9 @@ Differs from the paper: a quarter of its width, batches of 32 and not 128, bfloa
 averaged weights.
 """
 
+from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,7 @@ from gfp_bench_generators._training import Draw, descend, mixed, recalibrate, tr
 
 @hookimpl
 def register_generators(register: Register) -> None:
+    """Offer `DCGAN`."""
     register(DCGAN)
 
 
@@ -29,7 +32,7 @@ class DCGAN(Generator):
     name = "dcgan"
     paper = "arXiv:1511.06434"
     version = 1
-    metadata = {
+    metadata: ClassVar[dict[str, str]] = {
         "family": "gan",
         "loss": "non-saturating",
         "upsampling": "transposed convolution 4x4",
@@ -77,12 +80,11 @@ class DCGAN(Generator):
             }
 
         parts = {
-            "generator": generator,
             "discriminator": discriminator,
             "generator_optimiser": generator_optimiser,
             "discriminator_optimiser": discriminator_optimiser,
         }
-        averaged = train(update, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor)
+        averaged = train(update, generator, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor)
         self.network = recalibrate(averaged, (self._latents(self.batch, rng).to(pool.device) for _ in range(64)))
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
@@ -98,14 +100,19 @@ class DCGAN(Generator):
     def build(self, side: int) -> nn.Sequential:
         """Return the untrained generator: latents (n, latent) to images in [-1, 1]."""
         widths = channels(side, self.width)
-        layers: list[nn.Module] = [nn.Unflatten(1, (self.latent, 1, 1)), nn.ConvTranspose2d(self.latent, widths[0], SEED_SIDE, bias=False)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        layers: list[nn.Module] = [
+            nn.Unflatten(1, (self.latent, 1, 1)),
+            nn.ConvTranspose2d(self.latent, widths[0], SEED_SIDE, bias=False),
+        ]
+        for before, after in pairwise(widths):
             layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-        return nn.Sequential(*layers, nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1), nn.Tanh())
+        return nn.Sequential(
+            *layers, nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1), nn.Tanh()
+        )
 
     def _latents(self, n: int, rng: torch.Generator) -> Tensor:
         return torch.rand(n, self.latent, generator=rng) * 2 - 1
 
 
 def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999), fused=True)
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))

@@ -7,6 +7,7 @@ Gaussians fitted to the encoded pool (Ghosh et al., arXiv:1903.12436, section 4)
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from sklearn.mixture import GaussianMixture
@@ -20,6 +21,7 @@ from gfp_bench_generators._training import Draw, descend, mixed, to_unit, train
 
 @hookimpl
 def register_generators(register: Register) -> None:
+    """Offer `VAE`."""
     register(VAE)
 
 
@@ -29,7 +31,7 @@ class VAE(Generator):
     name = "vae"
     paper = "arXiv:1312.6114"
     version = 1
-    metadata = {
+    metadata: ClassVar[dict[str, str]] = {
         "family": "vae",
         "loss": "evidence lower bound, gaussian",
         "upsampling": "sub-pixel convolution 3x3",
@@ -39,7 +41,9 @@ class VAE(Generator):
         "skips": "none",
     }
 
-    def __init__(self, width: int = 32, latent: int = 64, batch: int = 32, rate: float = 0.0005, mixture: int = 20) -> None:
+    def __init__(
+        self, width: int = 32, latent: int = 64, batch: int = 32, rate: float = 0.0005, mixture: int = 20
+    ) -> None:
         self.width = width  # channels at half the image's side
         self.latent = latent  # standard normal values, as a prior
         self.batch = batch  # images a step
@@ -50,7 +54,7 @@ class VAE(Generator):
         self.side = pool.shape[-1]
         encoder = fresh(tower(self.side, self.width, 2 * self.latent, norm=False), rng)
         both = nn.ModuleDict({"encoder": encoder, "decoder": fresh(self.build(self.side), rng)}).to(pool.device)
-        optimiser = torch.optim.Adam(both.parameters(), lr=self.rate, fused=True)
+        optimiser = torch.optim.Adam(both.parameters(), lr=self.rate)
 
         def update(draw: Draw) -> dict[str, float]:
             real = draw()
@@ -63,8 +67,8 @@ class VAE(Generator):
             bound = descend(optimiser, error.log() / 2 + divergence / values)
             return {"bound": bound, "error": error.item(), "divergence": divergence.item()}
 
-        parts = {"generator": both, "optimiser": optimiser}
-        averaged = train(update, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor).eval()
+        parts = {"optimiser": optimiser}
+        averaged = train(update, both, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor).eval()
         self.network = averaged["decoder"]
         self.weights, self.means, self.factors = self._mixture(averaged["encoder"], pool, rng)
 

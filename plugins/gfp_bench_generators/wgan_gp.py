@@ -6,6 +6,7 @@ convolutions; samples come from averaged weights.
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from gfp_bench_generators._training import Draw, descend, mixed, recalibrate, tr
 
 @hookimpl
 def register_generators(register: Register) -> None:
+    """Offer `WGANGP`."""
     register(WGANGP)
 
 
@@ -27,7 +29,7 @@ class WGANGP(Generator):
     name = "wgan_gp"
     paper = "arXiv:1704.00028"
     version = 1
-    metadata = {
+    metadata: ClassVar[dict[str, str]] = {
         "family": "gan",
         "loss": "wasserstein, gradient penalty",
         "upsampling": "nearest, convolution 3x3",
@@ -58,8 +60,7 @@ class WGANGP(Generator):
         generator = fresh(self.build(self.side), rng).to(pool.device)
         critic = fresh(tower(self.side, self.width, 1, norm=False), rng).to(pool.device)
         generator_optimiser, critic_optimiser = (
-            torch.optim.Adam(network.parameters(), lr=self.rate, betas=(0.0, 0.9), fused=True)
-            for network in (generator, critic)
+            torch.optim.Adam(network.parameters(), lr=self.rate, betas=(0.0, 0.9)) for network in (generator, critic)
         )
 
         def update(draw: Draw) -> dict[str, float]:
@@ -76,12 +77,11 @@ class WGANGP(Generator):
             return {"critic": loss, "generator": descend(generator_optimiser, -verdict.mean())}
 
         parts = {
-            "generator": generator,
             "critic": critic,
             "generator_optimiser": generator_optimiser,
             "critic_optimiser": critic_optimiser,
         }
-        averaged = train(update, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor)
+        averaged = train(update, generator, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor)
         self.network = recalibrate(averaged, (self._latents(self.batch, rng).to(pool.device) for _ in range(64)))
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
@@ -102,7 +102,12 @@ class WGANGP(Generator):
             nn.Unflatten(1, (widths[0], SEED_SIDE, SEED_SIDE)),
         ]
         for before, after in zip(widths, [*widths[1:], 3], strict=True):
-            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
+            layers += [
+                nn.BatchNorm2d(before),
+                nn.ReLU(),
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(before, after, 3, padding=1),
+            ]
         return nn.Sequential(*layers, nn.Tanh())
 
     def _latents(self, n: int, rng: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ def check_choice(method: str, setting: str, value: object, choices: Collection[o
         raise ValueError(f"setting {setting!r} of {method!r} got {value!r}, expected {' or '.join(map(repr, choices))}")
 
 
-def check_positive(method: str, setting: str, value: float | int) -> None:
+def check_positive(method: str, setting: str, value: float) -> None:
     """Accept a number above 0.
 
     Raises:

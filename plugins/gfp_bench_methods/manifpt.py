@@ -63,7 +63,9 @@ class ManiFpt(Method):
 
     def skip(self, dataset: "Manifest") -> str | None:
         """Return why a dataset without real images cannot be taken."""
-        return None if "real" in dataset.source_names else f"no source is called 'real': {dataset.source_names}"
+        return (
+            None if "real" in dataset.source_names else f"no source is called 'real': {', '.join(dataset.source_names)}"
+        )
 
     def build(self, n_sources: int, image_shape: torch.Size) -> None:
         super().build(n_sources, image_shape)
@@ -75,12 +77,7 @@ class ManiFpt(Method):
         Raises:
             ValueError: If there are not at least two real training images.
         """
-        real = train.labels.cpu().numpy() == train.sources.index("real") if "real" in train.sources else np.array([])
-        if real.sum() < 2:
-            raise ValueError(f"manifpt got {int(real.sum())} training images of a source 'real', expected 2 or more")
-        positions = np.flatnonzero(real)
-        self.references = train.read(positions).flatten(1)
-        self.reference_ids = [train.ids[position] for position in positions]
+        self._keep_references(train)
         self.build(len(train.sources), train.image_shape)
         self.network.to(train.device)
         drops = [np.ceil(drop * _EPOCHS[self.budget]) for drop in _DROPS]
@@ -119,10 +116,9 @@ class ManiFpt(Method):
         return artifacts.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
     def _embed(self, images: Images) -> Tensor:
-        values = images.float() / 255
         if self.space == "rgb":
-            return values
-        spectra: Tensor = torch.fft.fftshift(torch.fft.fft2(values.double()), dim=(2, 3))
+            return images.float() / 255
+        spectra: Tensor = torch.fft.fftshift(torch.fft.fft2(images.double() / 255), dim=(2, 3))
         return (spectra.abs() + 1e-12).log().float()
 
     def _train(
@@ -148,6 +144,14 @@ class ManiFpt(Method):
         train_network(
             self.network, optimiser, shuffled, plain, Schedule(rates, -(-len(train) // _BATCH), limit), monitor
         )
+
+    def _keep_references(self, train: ImageSet) -> None:
+        label = train.sources.index("real") if "real" in train.sources else -1
+        positions = np.flatnonzero(train.labels.cpu().numpy() == label)
+        if len(positions) < 2:
+            raise ValueError(f"manifpt got {len(positions)} training images of a source 'real', expected 2 or more")
+        self.references = train.read(positions).flatten(1)
+        self.reference_ids = [train.ids[position] for position in positions]
 
     def _own_references(self, train: ImageSet) -> Tensor:
         """Return, for every training image, which reference it is itself, or -1: its artifact would be zero."""

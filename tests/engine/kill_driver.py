@@ -4,9 +4,10 @@ import json
 import os
 import sys
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
+from gfp_bench.child import preload
 from gfp_bench.manifests import read_manifest
 from gfp_bench.plan import Plan, make_plan
 from gfp_bench.plugins import load_plugins
@@ -25,10 +26,10 @@ def plan_of(manifest: Path) -> Plan:
 
 def attempt(plan: Plan, manifest: Path, cache: Path, results: Path, at: int, when: str, done: Path) -> None:
     """Run the plan, to die at rename ``at`` (never if 0); note the cells that were computed."""
-    os.environ |= {
-        "KILL_AT": str(at), "KILL_WHEN": when, "KILL_RUNNER": str(os.getpid()), "KILL_JOURNAL": f"{results}.journal",
-    }  # fmt: skip
-    Path(os.environ["KILL_JOURNAL"]).write_text("")
+    forkserver._forkserver.ensure_running = lambda: None  # the driver's child; a fork cannot ask whether it lives
+    order = {"at": at, "when": when, "runner": os.getpid(), "journal": f"{results}.journal"}
+    Path(order["journal"]).write_text("")
+    Path(os.environ["KILL_ORDER"]).write_text(json.dumps(order))
     files = (HERE / "faults.py", HERE / "killing.py")
     load_plugins(files)  # this process renames files too
     options = Options(manifest, cache, results, jobs=1, device="cpu", plugin_files=files, checkpoint_every=0.0)
@@ -44,6 +45,9 @@ def attempt(plan: Plan, manifest: Path, cache: Path, results: Path, at: int, whe
 def main(manifest: Path, cache: Path, scratch: Path) -> None:
     plan = plan_of(manifest)
     fork = get_context("fork")
+    os.environ["KILL_ORDER"] = str(scratch / "order.json")
+    preload()
+    forkserver.ensure_running()  # once, for all attempts
 
     def run_apart(results: Path, at: int, when: str) -> tuple[int | None, list[str]]:
         done = scratch / "done"

@@ -3,6 +3,7 @@
 Every file of a run appears by rename, so the renames are the points at which one can be cut short.
 """
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,19 +11,20 @@ from pathlib import Path
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 
 _renamed = Path.replace
-_journal = Path(os.environ["KILL_JOURNAL"])
+_order = json.loads(Path(os.environ["KILL_ORDER"]).read_text())  # at which rename, when, whom, and where to note them
+_journal = Path(_order["journal"])
 
 
 def _replace(self: Path, target: Path) -> Path:
     with _journal.open("a") as file:
         file.write(f"{Path(target).name}\n")
-    if len(_journal.read_text().splitlines()) != int(os.environ["KILL_AT"]):
+    if len(_journal.read_text().splitlines()) != _order["at"]:
         return _renamed(self, target)
-    if os.environ["KILL_WHEN"] == "middle" and self.is_file():
+    if _order["when"] == "middle" and self.is_file():
         os.truncate(self, self.stat().st_size // 2)
-    if os.environ["KILL_WHEN"] == "after":
+    if _order["when"] == "after":
         _renamed(self, target)
-    for process in (int(os.environ["KILL_RUNNER"]), os.getpid()):
+    for process in (_order["runner"], os.getpid()):
         os.kill(process, signal.SIGKILL)
     raise AssertionError("still here")
 

@@ -6,8 +6,8 @@ from PIL import Image
 from scipy import stats
 
 from gfp_bench import ImageRng
-from gfp_bench_attacks._resample import FILTERS, resize_pillow, resize_tensor
-from gfp_bench_attacks.crop import Crop, crop_tensor
+from gfp_bench_attacks._resample import FILTERS, resize, resize_tensor
+from gfp_bench_attacks.crop import Crop, parts_by_slices, parts_tensor
 
 
 def streams(count: int) -> ImageRng:
@@ -29,7 +29,7 @@ def by_pillow(image: NDArray[np.uint8], height: int, width: int, resample: str =
 def test_both_forms_of_resizing_are_pillows(before: tuple[int, int], resample: str) -> None:
     pictures = images(3, *before)
     expected = np.stack([by_pillow(image, 64, 64, resample) for image in pictures.numpy()])
-    np.testing.assert_array_equal(resize_pillow(pictures.numpy(), 64, 64, resample), expected)
+    np.testing.assert_array_equal(resize(pictures, 64, 64, resample).numpy(), expected)
     np.testing.assert_array_equal(resize_tensor(pictures, 64, 64, resample).numpy(), expected)
 
 
@@ -37,7 +37,7 @@ def test_both_forms_of_resizing_are_pillows(before: tuple[int, int], resample: s
 def test_every_crop_of_64_pixels_is_pillows(kept: int) -> None:
     pictures = images(2, kept, kept)
     expected = np.stack([by_pillow(image, 64, 64) for image in pictures.numpy()])
-    np.testing.assert_array_equal(resize_tensor(pictures, 64, 64).numpy(), expected)
+    np.testing.assert_array_equal(resize_tensor(pictures, 64, 64, "bicubic").numpy(), expected)
 
 
 @pytest.mark.parametrize("offset", ["uniform", "corner", "centre"])
@@ -52,7 +52,13 @@ def test_both_forms_are_pillows_image_by_image(offset: str) -> None:
         part = image[:, top : top + height, left : left + width]
         assert part.shape == (3, height, width)
         np.testing.assert_array_equal(result, by_pillow(part, 33, 47))
-    assert torch.equal(crop_tensor(pictures, start, kept, "bicubic"), attacked)
+
+
+def test_both_forms_cut_out_the_same() -> None:
+    pictures, chosen, start = images(9, 20, 30), torch.tensor([4, 0, 7]), torch.tensor([[0, 0], [3, 12], [1, 5]])
+    expected = parts_by_slices(pictures, chosen, start, 17, 18)
+    assert torch.equal(expected[1], pictures[0, :, 3:20, 12:30])
+    assert torch.equal(parts_tensor(pictures, chosen, start, 17, 18), expected)
 
 
 def test_removed_share_and_place_are_uniform() -> None:

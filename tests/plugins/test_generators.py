@@ -180,7 +180,7 @@ def test_averaged_weights_trail_behind(pool: torch.Tensor) -> None:
         return {}
 
     network.weight.data.zero_()
-    averaged = _training.train(update, {"generator": network}, pool, steps=20, batch=1, rng=seeded(), monitor=Monitor())
+    averaged = _training.train(update, network, {}, pool, steps=20, batch=1, rng=seeded(), monitor=Monitor())
     expected = 0.0
     for step in range(1, 21):
         decay = step / (step + 10)

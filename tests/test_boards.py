@@ -1,0 +1,128 @@
+"""Published boards: derived from their records, and caught when they are not."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gfp_bench.boards import board_of, drift, publish, stored_plan, scored_index, write_board
+from gfp_bench.errors import RecordError, UsageError
+from gfp_bench.leaderboard import markdown
+from gfp_bench.manifests import Manifest
+from gfp_bench.plan import Plan, make_plan, plan_to_json
+from gfp_bench.plugins import load_plugins
+from gfp_bench.protocols import AttackUse, load_protocol
+from gfp_bench.records import Record, Store, pack_scores, to_json
+from gfp_bench.tasks.attribution import answers, metrics
+
+
+@pytest.fixture
+def plan(toy: Manifest) -> Plan:
+    protocol = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),), "seeds": (0,)})
+    made = make_plan(toy, protocol, [("knn", {})], load_plugins())
+    kept = tuple(trial for trial in made.trials if trial.method == "knn")
+    return replace(made, trials=kept, methods=tuple(row for row in made.methods if row.method == "knn"))
+
+
+@pytest.fixture
+def store(toy: Manifest, plan: Plan, tmp_path: Path) -> Store:
+    """Results of a method that errs on every third image."""
+    store = Store(tmp_path / "results")
+    sources = toy.source_names
+    labels = np.searchsorted(sources, scored_index(toy, None)["source"].to_list())
+    scores = np.eye(len(sources), dtype=np.float32)[(labels + (np.arange(len(labels)) % 3 == 0)) % len(sources)]
+    packed = pack_scores(scores)
+    for trial in plan.trials:
+        store.folder(trial).mkdir(parents=True)
+        for cell in trial.cells:
+            found = metrics(answers(scores, sources), labels, sources)
+            record = Record(
+                cell.key, trial.key, cell.name, found, {"n": 8, "d": 3, "fdr": None, "fdr_equal": None, "reason": "x"},
+                len(labels), sha256(packed).hexdigest(),
+                {"packages": {"numpy": "2"}, "code": {"version": "1", "revision": None, "dirty": False}, "device": "cpu"},
+            )  # fmt: skip
+            store.write(trial, cell, record, packed)
+    (store.root / "plan.json").write_bytes(to_json(plan_to_json(plan)))
+    return store
+
+
+@pytest.fixture
+def published(plan: Plan, toy: Manifest, store: Store, tmp_path: Path) -> Path:
+    return publish(plan, toy, store, tmp_path / "boards")
+
+
+def test_a_published_board_is_the_board_of_the_results(
+    plan: Plan, toy: Manifest, store: Store, published: Path
+) -> None:
+    assert stored_plan(store.root) == plan
+    assert published.read_text() == markdown(board_of(plan, toy, store))
+    assert drift(published, toy) == []
+    assert not list(published.parent.rglob("scores*"))
+
+
+def test_publishing_twice_leaves_equal_bytes(plan: Plan, toy: Manifest, store: Store, published: Path) -> None:
+    before = {path: path.read_bytes() for path in published.parent.rglob("*") if path.is_file()}
+    publish(plan, toy, store, published.parent)
+    assert before == {path: path.read_bytes() for path in published.parent.rglob("*") if path.is_file()}
+
+
+def edit_board(board: Path) -> None:
+    board.write_text(board.read_text().replace("66", "99"))
+
+
+def edit_record(board: Path) -> None:
+    path = next(board.parent.rglob("noise-*.json"))
+    record = json.loads(path.read_text())
+    record["metrics"]["balanced_accuracy"] = 1.0
+    path.write_text(json.dumps(record))
+
+
+def edit_answers(board: Path) -> None:
+    path = next(board.parent.rglob("answers-*.npz"))
+    with np.load(path) as arrays:
+        inside = {name: (array + 1) % 3 if name.endswith("answer") else array for name, array in arrays.items()}
+    np.savez_compressed(path, **inside)
+
+
+def lose_record(board: Path) -> None:
+    next(board.parent.rglob("noise-*.json")).unlink()
+
+
+@pytest.mark.parametrize("tamper", [edit_board, edit_record, edit_answers, lose_record])
+def test_tampering_is_found(toy: Manifest, published: Path, tamper: Callable[[Path], None]) -> None:
+    tamper(published)
+    assert drift(published, toy) != []
+
+
+def test_a_limited_run_is_not_published(plan: Plan, toy: Manifest, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--limit 4 is not the benchmark"):
+        publish(replace(plan, limit=4), toy, store, tmp_path / "boards")
+
+
+def test_another_dataset_is_refused(plan: Plan, toy: Manifest, store: Store) -> None:
+    with pytest.raises(RecordError, match="run again, or bring the dataset back"):
+        board_of(plan, toy.model_copy(update={"index": "0" * 64}), store)
+
+
+def test_missing_cells_say_so(plan: Plan, toy: Manifest, store: Store, tmp_path: Path) -> None:
+    clean, immunised = plan.trials
+    for path in [*store.folder(immunised).glob("*.json"), *store.folder(clean).glob("noise*.json")]:
+        path.unlink()
+    store.fail(clean, clean.cells[1], "timeout", "took longer than 5 s")
+    text = write_board(board_of(plan, toy, store), plan, store, tmp_path / "out").read_text()
+    assert "timeout (note" in text
+    assert "took longer than 5 s" in text
+    assert "not run (note" in text
+    assert "| not ranked" in text
+
+
+def test_no_plan_no_board(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no plan in"):
+        stored_plan(tmp_path)
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(RecordError, match="damaged"):
+        stored_plan(tmp_path)
