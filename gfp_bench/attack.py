@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from gfp_bench.rng import ImageRng
@@ -39,7 +40,7 @@ class Perturbation(ABC):
             setattr(cls, "perturb", _checked(cls.perturb))  # noqa: B010 - mypy refuses to assign a method
 
 
-def to_uint8(values: Tensor) -> Images:
+def to_uint8(values: Tensor) -> UInt8[Tensor, "..."]:
     """Return values rounded to the nearest grey level (halves to even) and clipped to 0..255."""
     return values.round().clamp_(0, 255).to(torch.uint8)
 

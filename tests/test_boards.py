@@ -2,22 +2,25 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gfp_bench.boards import board_of, drift, publish, stored_plan, scored_index, write_board
+from gfp_bench.boards import board_of, drift, publish, scored_index, stored_plan, write_board
 from gfp_bench.errors import RecordError, UsageError
 from gfp_bench.leaderboard import markdown
 from gfp_bench.manifests import Manifest
+from gfp_bench.metrics.separability import Separability
 from gfp_bench.plan import Plan, make_plan, plan_to_json
 from gfp_bench.plugins import load_plugins
 from gfp_bench.protocols import AttackUse, load_protocol
 from gfp_bench.records import Record, Store, pack_scores, to_json
 from gfp_bench.tasks.attribution import answers, metrics
+
+CODE = {"version": "1", "revision": None, "dirty": False}
 
 
 @pytest.fixture
@@ -41,9 +44,9 @@ def store(toy: Manifest, plan: Plan, tmp_path: Path) -> Store:
         for cell in trial.cells:
             found = metrics(answers(scores, sources), labels, sources)
             record = Record(
-                cell.key, trial.key, cell.name, found, {"n": 8, "d": 3, "fdr": None, "fdr_equal": None, "reason": "x"},
+                cell.key, trial.key, cell.name, found, asdict(Separability(8, 3, reason="0/0")),
                 len(labels), sha256(packed).hexdigest(),
-                {"packages": {"numpy": "2"}, "code": {"version": "1", "revision": None, "dirty": False}, "device": "cpu"},
+                {"packages": {"numpy": "2"}, "code": CODE, "device": "cpu"},
             )  # fmt: skip
             store.write(trial, cell, record, packed)
     (store.root / "plan.json").write_bytes(to_json(plan_to_json(plan)))

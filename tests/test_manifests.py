@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gfp_bench.decoding import View
@@ -75,6 +75,7 @@ def test_reading_gives_what_was_written(tmp_path: Path) -> None:
         max_size=4,
     ),
 )
+@example(texts=("\x7f", "\r\n\\", '"""'), metadata={"\x7f\n": "\x7f", "a.b": "\0"})
 @settings(max_examples=40, deadline=None)
 def test_any_text_and_metadata_survive_the_file(
     tmp_path_factory: pytest.TempPathFactory, texts: tuple[str, str, str], metadata: dict[str, Any]

@@ -113,7 +113,7 @@ def _ratios(
     if permutations and permuted[:, 1].min() > noise:
         low, high = np.quantile(permuted[:, 0] / permuted[:, 1], [0.025, 0.975]).tolist()
     reason = "range: x/0 under permuted labels" if permutations and low is None else ""
-    return Separability(n, d, whole / within, whole / within, low, high, reason)
+    return Separability(n, d, whole / within, between / within, low, high, reason)
 
 
 def _halve(distances: Distances, sources: Int64[np.ndarray, "s n"], rng: np.random.Generator) -> tuple[float, float]:

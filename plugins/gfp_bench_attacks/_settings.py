@@ -25,6 +25,17 @@ def check_number(setting: str, value: float, least: float, most: float, *, whole
         raise ValueError(f"setting {setting}={value!r}, expected {kind} from {least} to {most}")
 
 
+def check_window(setting: str, value: int, least: int, most: int) -> None:
+    """Accept an odd whole number from ``least`` to ``most``: the side of a window with a middle.
+
+    Raises:
+        ValueError: If ``value`` is anything else.
+    """
+    check_number(setting, value, least, most, whole=True)
+    if value % 2 == 0:
+        raise ValueError(f"setting {setting}={value}, expected an odd number, the side of a window with a middle")
+
+
 def check_choice(setting: str, value: object, choices: Collection[str]) -> None:
     """Accept one of ``choices``.
 

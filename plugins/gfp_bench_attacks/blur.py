@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._settings import check_choice, check_number
+from gfp_bench_attacks._settings import check_choice, check_number, check_window
 from gfp_bench_attacks._threads import by_parameters, in_parts
 
 _LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
@@ -37,11 +37,8 @@ class Blur(Perturbation):
     version = 1
 
     def __init__(self, smallest: int = 1, largest: int = 9, sigma: float | str = "opencv0") -> None:
-        check_number("smallest", smallest, 1, _LARGEST, whole=True)
-        check_number("largest", largest, smallest, _LARGEST, whole=True)
-        for setting, size in (("smallest", smallest), ("largest", largest)):
-            if size % 2 == 0:
-                raise ValueError(f"setting {setting}={size}, expected an odd kernel size")
+        check_window("smallest", smallest, 1, _LARGEST)
+        check_window("largest", largest, smallest, _LARGEST)
         if isinstance(sigma, str):
             check_choice("sigma", sigma, ("opencv0", "frank4", "a number of pixels"))
         else:

@@ -1,6 +1,6 @@
-"""A plugin file whose attack does nothing: importing it ends its process and the runner at a chosen rename, as a power cut would.
+"""A plugin file that cuts a run short: its process and the runner are killed at a chosen rename, as by a power cut.
 
-Every file of a run appears by rename, so the renames are the points at which one can be cut short.
+Its attack does nothing. Every file of a run appears by rename, so the renames are the points at which one can be cut short.
 """
 
 import json

@@ -1,0 +1,59 @@
+"""Several attacks one after the other, each with a probability.
+
+Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4: each with probability 1/2, in the order relighting,
+cropping, blur, JPEG, noise. An image that none falls to stays as it is. Every step ends in whole grey levels.
+"""
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench.settings import parse_spec, resolved_settings
+from gfp_bench_attacks._settings import check_choice, check_number
+from gfp_bench_attacks.blur import Blur
+from gfp_bench_attacks.contrast import Contrast
+from gfp_bench_attacks.crop import Crop
+from gfp_bench_attacks.flip import Flip
+from gfp_bench_attacks.gamma import Gamma
+from gfp_bench_attacks.jpeg import Jpeg
+from gfp_bench_attacks.median import Median
+from gfp_bench_attacks.noise import Noise
+from gfp_bench_attacks.relight import Relight
+from gfp_bench_attacks.resize import Resize
+from gfp_bench_attacks.webp import Webp
+
+_STEPS: dict[str, type[Perturbation]] = {
+    attack.name: attack for attack in (Blur, Contrast, Crop, Flip, Gamma, Jpeg, Median, Noise, Relight, Resize, Webp)
+}
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Combination`."""
+    register(Combination)
+
+
+class Combination(Perturbation):
+    """Lets each step fall to an image or not; every step draws from a stream of its own."""
+
+    name = "combination"
+    version = 1
+
+    def __init__(self, probability: float = 0.5, steps: str = "relight crop blur jpeg noise") -> None:
+        check_number("probability", probability, 0, 1)
+        self.probability = probability  # that a step falls to an image
+        self.steps = steps  # in order, with their settings where these are not the defaults: jpeg[low=50] noise
+        self._attacks = [_attack(spec) for spec in steps.split()]
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return the images after their steps."""
+        falls = rng.uniform(shape=(len(self._attacks),)) < self.probability
+        attacked = images.clone()
+        for number, attack in enumerate(self._attacks):
+            chosen = falls[:, number].nonzero()[:, 0]
+            streams = rng.child(f"{number} {attack.name}")[chosen]
+            attacked.index_copy_(0, chosen, attack.perturb(attacked.index_select(0, chosen), streams))
+        return attacked
+
+
+def _attack(spec: str) -> Perturbation:
+    name, given = parse_spec(spec)
+    check_choice("steps", name, _STEPS)
+    return _STEPS[name](**resolved_settings(_STEPS[name], given))

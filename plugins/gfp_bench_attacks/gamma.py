@@ -1,0 +1,32 @@
+"""Gamma correction with a random exponent.
+
+Source: the tone changes of robustness suites; the exponent is log-uniform, so that brighter is as likely as darker.
+"""
+
+import math
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench_attacks._curves import apply_curves, levels
+from gfp_bench_attacks._settings import check_interval
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Gamma`."""
+    register(Gamma)
+
+
+class Gamma(Perturbation):
+    """Raises brightness, 0 to 1, to a power, one an image."""
+
+    name = "gamma"
+    version = 1
+
+    def __init__(self, low: float = 0.5, high: float = 2.0) -> None:
+        check_interval(low, high, 0.01, 100)
+        self.low, self.high = low, high  # exponents; below 1 brightens
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return brighter or darker images."""
+        exponent = rng.uniform(math.log(self.low), math.log(self.high)).exp()[:, None]
+        return apply_curves(images, 255 * (levels(images) / 255) ** exponent)

@@ -1,0 +1,54 @@
+"""Median filter with a random window.
+
+Source: the median filter of image forensics' robustness tests; its 8-bit result is exact whoever computes it.
+"""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench_attacks._settings import check_window
+from gfp_bench_attacks._threads import by_parameters
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Median`."""
+    register(Median)
+
+
+class Median(Perturbation):
+    """Takes each value from the middle of its window, whose side is uniform among the odd ones, one an image."""
+
+    name = "median"
+    version = 1
+
+    def __init__(self, smallest: int = 3, largest: int = 5) -> None:
+        check_window("smallest", smallest, 1, 15)
+        check_window("largest", largest, smallest, 15)
+        self.smallest, self.largest = smallest, largest  # window sides, in pixels
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return filtered images; the edge is repeated beyond the edge."""
+        sizes = 2 * rng.integers(self.smallest // 2, self.largest // 2) + 1
+        form = median_tensor if images.is_cuda else _median
+
+        def attack(chosen: Tensor, size: list[int]) -> Images:
+            return form(images.index_select(0, chosen), size[0])
+
+        return by_parameters(images, sizes[:, None], attack)
+
+
+def _median(images: Images, size: int) -> Images:
+    planes = images.flatten(0, 1).numpy()
+    return torch.from_numpy(np.stack([cv2.medianBlur(plane, size) for plane in planes])).view(images.shape)
+
+
+def median_tensor(images: Images, size: int) -> Images:
+    """Return the same, on the images' device."""
+    for dim in (2, 3):
+        place = torch.arange(-(size // 2), images.shape[dim] + size // 2, device=images.device)
+        images = images.index_select(dim, place.clamp_(0, images.shape[dim] - 1))
+    return images.unfold(2, size, 1).unfold(3, size, 1).flatten(4).median(dim=4).values

@@ -1,0 +1,43 @@
+"""Resizing down and back up.
+
+Source: the resizing sweeps of SIDBench, arXiv:2404.18552; two calls of Pillow, whose filter smooths on the way down.
+"""
+
+import torch
+from torch import Tensor
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench_attacks._resample import FILTERS, resize
+from gfp_bench_attacks._settings import check_choice, check_interval
+from gfp_bench_attacks._threads import by_parameters
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Resize`."""
+    register(Resize)
+
+
+class Resize(Perturbation):
+    """Brings both sides to a share of their length, one share an image, and back."""
+
+    name = "resize"
+    version = 1
+
+    def __init__(self, low: float = 0.5, high: float = 0.95, resample: str = "bicubic") -> None:
+        check_interval(low, high, 0.01, 1)
+        check_choice("resample", resample, FILTERS)
+        self.low, self.high = low, high  # share of a side, rounded to whole pixels
+        self.resample = resample  # Pillow's filter, both ways
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return images of the old size."""
+        height, width = images.shape[2:]
+        share = rng.uniform(self.low, self.high)[:, None]
+        sizes = (share * torch.tensor([height, width], device=images.device)).round().long().clamp_(min=1)
+
+        def attack(chosen: Tensor, size: list[int]) -> Images:
+            small = resize(images.index_select(0, chosen), size[0], size[1], self.resample)
+            return resize(small, height, width, self.resample)
+
+        return by_parameters(images, sizes, attack)

@@ -1,0 +1,50 @@
+"""Lossy WebP compression at a random quality, in memory.
+
+Source: the WebP sweeps of recent robustness suites (WILD, arXiv:2504.19595); qualities as for `jpeg`. Bits are those of
+the libwebp that Pillow brings, on any device: images of a GPU go to the CPU and back.
+"""
+
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench_attacks._settings import check_interval
+from gfp_bench_attacks._threads import in_parts
+
+
+@hookimpl
+def register_attacks(register: Register) -> None:
+    """Offer `Webp`."""
+    register(Webp)
+
+
+class Webp(Perturbation):
+    """Encodes and decodes, one quality an image."""
+
+    name = "webp"
+    version = 1
+
+    def __init__(self, low: int = 10, high: int = 75) -> None:
+        check_interval(low, high, 0, 100, whole=True)
+        self.low, self.high = low, high  # quality, 0 to 100
+
+    def perturb(self, images: Images, rng: ImageRng) -> Images:
+        """Return the images as a decoder gives them back."""
+        qualities, pixels = rng.integers(self.low, self.high).tolist(), images.cpu().permute(0, 2, 3, 1).numpy()
+
+        def attack(part: slice) -> Images:
+            decoded = [_roundtrip(*pair) for pair in zip(pixels[part], qualities[part], strict=True)]
+            return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).to(images.device)
+
+        return in_parts(images, attack)
+
+
+def _roundtrip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Return an (h, w, 3) image after Pillow's WebP coder."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "WEBP", quality=quality)
+    return np.asarray(Image.open(file).convert("RGB"))
