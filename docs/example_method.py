@@ -30,8 +30,8 @@ class MeanColour(Method):
         self.colours = member.T @ colours / member.sum(dim=0)[:, None]
 
     def scores(self, images: Images) -> Scores:
-        """Return the distances from the sources' colours, negative: the nearest has the largest."""
-        return -torch.linalg.vector_norm(self.fingerprints(images)[:, None] - self.colours, dim=2)
+        """Return squared distances from the sources' colours, negative: the nearest has the largest."""
+        return -(self.fingerprints(images)[:, None] - self.colours).square().sum(dim=2)
 
     def fingerprints(self, images: Images) -> Fingerprints:
         """Return (n, 3 * cells ** 2) grey levels."""

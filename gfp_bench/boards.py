@@ -221,13 +221,16 @@ def drift(board: Path, manifest: Manifest) -> list[str]:
     """Return what a published board and its records do not agree on; nothing if every number can be re-derived."""
     store = Store(board.parent / "records" / board.stem)
     plan = stored_plan(store.root)
-    found = list(_wrong_metrics(plan, manifest, store))
+    if found := list(_wrong_metrics(plan, manifest, store)):
+        return found
     derived = board_of(plan, manifest, store)
-    for ending, text in ((".md", markdown(derived)), (".csv", csv(derived)), (".tex", latex(derived))):
-        path = board.with_name(board.stem + ending)
-        if not path.exists() or path.read_text() != text:
-            found.append(f"{path} is not what its records give; publish again")
-    return found
+    texts = {".md": markdown(derived), ".csv": csv(derived), ".tex": latex(derived)}
+    paths = {board.with_name(board.stem + ending): text for ending, text in texts.items()}
+    return [
+        f"{path} is not what its records give; publish again"
+        for path, text in paths.items()
+        if not path.exists() or path.read_text() != text
+    ]
 
 
 def _wrong_metrics(plan: Plan, manifest: Manifest, store: Store) -> Iterator[str]:

@@ -59,7 +59,7 @@ def index(folder: Path, sources: Mapping[str, Metadata]) -> Manifest:
         folder,
         folder.name,
         description="64 x 64 crops of ten free photographs, and three small generators trained on such crops.",
-        licence="photographs: public domain, CC0 1.0, CC BY 2.0 and others, see the card; generated images: CC0 1.0",
+        licence="photographs: public domain, CC0-1.0, CC-BY-2.0 or none stated (see the card); the rest: Apache-2.0",
         citation="See the card for the photographers and the generators' papers.",
         sources=sources,
         group=r"/real/([a-z]+)-[0-9]+\.png$",
@@ -95,8 +95,8 @@ def thumbnails(images: Images) -> Tensor:
     return F.adaptive_avg_pool2d(images.float(), THUMBNAIL).flatten(1)
 
 
-def nearest(images: Images, others: Images) -> Tensor:
-    """Return (n,) root-mean-square distances, in grey levels, from each image to the nearest of the others."""
+def nearest(images: Tensor, others: Tensor) -> Tensor:
+    """Return (n,) root-mean-square distances, in grey levels, from each of (n, ...) images to the nearest of others."""
     distances = torch.cdist(images.flatten(1).float(), others.flatten(1).float())
     return distances.amin(dim=1) / math.sqrt(images[0].numel())
 

@@ -32,7 +32,7 @@ PHOTOGRAPHS: Mapping[str, Callable[[], NDArray[np.uint8]]] = {
     "flower": lambda: load_sample_image("flower.jpg"),
     "hubble": skimage.data.hubble_deep_field,
     "immunohistochemistry": skimage.data.immunohistochemistry,
-    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],
+    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],  # type: ignore[no-untyped-call]
     "retina": skimage.data.retina,
     "rocket": skimage.data.rocket,
 }

@@ -62,10 +62,10 @@ def index_folder(
         progress: Is told how far the reading is.
 
     Raises:
-        DatasetError: If a file is no sound image or lies elsewhere than expected; the message lists all. Or if the
-            images break a rule of `read_index`. Only files and folders that begin with a dot are ignored.
+        DatasetError: If a file is no sound image or lies elsewhere than expected; the message lists unsound ones. Or
+            if the images break a rule of `read_index`. Only files and folders that begin with a dot are ignored.
     """
-    if re.search(NAME, name) is None:
+    if re.fullmatch(NAME, name) is None:
         raise DatasetError(f"dataset name {name!r}, expected letters, digits and . _ + @ - only; choose another")
     root = root.resolve()
     paths = _walk(root, depth=2 if fractions is None else 1)

@@ -9,9 +9,10 @@ from typing import TypedDict
 import torch
 
 from gfp_bench.errors import UsageError
+from gfp_bench.files import write_atomically
 from gfp_bench.generator import Generator
 from gfp_bench.monitor import SILENT, Monitor
-from gfp_bench.state import State, load_state, save_state, write_atomically
+from gfp_bench.state import State, load_state, save_state
 from gfp_bench.types import Images, Setting
 
 _CHECKPOINT = "checkpoint.safetensors"
@@ -83,7 +84,7 @@ def read_record(folder: Path) -> Record:
     return record
 
 
-def sample(generator: Generator, folder: Path, n: int, *, seed: int, device: torch.device | str = "cpu") -> Images:
+def sample(generator: Generator, folder: Path, n: int, seed: int, *, device: torch.device | str = "cpu") -> Images:
     """Return n images of the generator trained in ``folder``; ``generator`` was made with the recorded settings."""
     generator.load(folder, device=device)
     return generator.sample(n, rng=torch.Generator().manual_seed(seed))

@@ -34,7 +34,9 @@ def test_a_command_of_the_page_runs(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
     monkeypatch.setattr(sys, "argv", [*words, *small])
-    main()
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code
 
 
 def test_the_page_names_every_check() -> None:

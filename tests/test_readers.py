@@ -119,6 +119,14 @@ def flat_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return flat(tmp_path_factory.mktemp("drawn") / "flat", 40)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_source_gets_its_share_of_each_split(flat_root: Path, seed: int) -> None:
+    index = read_index(index_folder(flat_root, "flat", fractions={"train": 0.75, "test": 0.25}, seed=seed))
+    assert index.groupby(["source", "split"]).size().to_dict() == {
+        (source, split): count for source in ("gan", "real") for split, count in (("train", 30), ("test", 10))
+    }
+
+
 def test_drawn_splits_follow_the_seed(flat_root: Path) -> None:
     def draw(seed: int) -> list[str]:
         shares = {"train": 0.5, "test": 0.5}

@@ -44,7 +44,7 @@ def index(
     licence: str = "unknown",
 ) -> None:
     """Check every image below a folder; write <name>.toml and <name>.parquet beside it."""
-    from gfp_bench.manifests import View
+    from gfp_bench.decoding import make_view
     from gfp_bench.readers import SPLITS, index_folder
 
     fractions = None
@@ -58,7 +58,7 @@ def index(
         name,
         description=description,
         licence=licence,
-        view=View(convert=convert, crop=crop, resize=resize),
+        view=make_view(convert=convert, crop=crop, resize=resize),
         group=group,
         fractions=fractions,
         seed=seed,

@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -37,7 +36,7 @@ class Progress:
             else None
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         if self._bars:
             self._bars.start()
         return self

@@ -45,6 +45,7 @@ def run(
 ) -> None:
     """Run what is not done yet, then print the board. The same command again goes on where it was."""
     from gfp_bench.cli.progress import Progress
+    from gfp_bench.datasets import Dataset
     from gfp_bench.runner import Options
     from gfp_bench.runner import run as execute
 
@@ -64,6 +65,7 @@ def run(
         tuple(plugin or ()),
         checkpoint_every,
     )
+    Dataset(manifest, cache()).pixels()  # checked and decoded once, before any trial's clock runs
     with Progress() as progress:
         execute(plan, options, progress.report)
     _conclude(plan, manifest, options.results)

@@ -77,5 +77,7 @@ def _pool(name: str) -> "Tensor":
 
     train = load_dataset(name, cache=cache(), folders=data_folders()).split("train")
     if "real" not in train.sources:
-        raise UsageError(f"dataset {name!r} has no source 'real' to learn from; its sources: {', '.join(train.sources)}")
+        raise UsageError(
+            f"dataset {name!r} has no source 'real' to learn from; its sources: {', '.join(train.sources)}"
+        )
     return train.images[train.labels == train.sources.index("real")]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +39,19 @@ def by_parameters(images: Images, parameters: Tensor, attack: Callable[[Tensor, 
     return _collected(images, parts)
 
 
+def take(images: Images, chosen: Tensor) -> Images:
+    """Return some images, copied whole by NumPy on the CPU: torch goes value by value, or wakes threads for it."""
+    return images[chosen] if images.is_cuda else torch.from_numpy(images.numpy()[chosen.numpy()])
+
+
+def put(images: Images, chosen: slice | Tensor, values: Images) -> None:
+    """Overwrite some images, copied as `take` does."""
+    if images.is_cuda:
+        images[chosen] = values
+    else:
+        images.numpy()[chosen.numpy() if isinstance(chosen, Tensor) else chosen] = values.numpy()
+
+
 def _size(images: Images) -> int:
     return max(1, (_GPU if images.is_cuda else _CACHEFUL) // images[0].numel())
 
@@ -53,10 +65,7 @@ def _collected(images: Images, parts: Sequence[tuple[slice | Tensor, Callable[[]
 
     def work(part: tuple[slice | Tensor, Callable[[], Images]]) -> None:
         index, attack = part
-        if images.is_cuda:
-            attacked[index] = attack()
-        else:  # NumPy copies images whole where torch goes value by value
-            attacked.numpy()[np.asarray(index) if isinstance(index, Tensor) else index] = attack().numpy()
+        put(attacked, index, attack())
 
     threads = 1 if images.is_cuda else torch.get_num_threads()
     if min(threads, len(parts)) < 2:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._settings import check_choice, check_number, check_window
-from gfp_bench_attacks._threads import by_parameters, in_parts
+from gfp_bench_attacks._threads import by_parameters, in_parts, take
 
 _LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
 _OPENCV = {1: (256,), 3: (64, 128, 64), 5: (16, 64, 96, 64, 16), 7: (8, 28, 56, 72, 56, 28, 8)}  # its binomial tables
@@ -53,7 +53,7 @@ class Blur(Perturbation):
             return filter_tensor(images, sizes, self.sigma)
 
         def attack(chosen: Tensor, size: list[int]) -> Images:
-            return _filter(images.index_select(0, chosen), size[0], self.sigma)
+            return _filter(take(images, chosen), size[0], self.sigma)
 
         return by_parameters(images, sizes[:, None], attack)
 

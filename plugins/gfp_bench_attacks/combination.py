@@ -7,6 +7,7 @@ cropping, blur, JPEG, noise. An image that none falls to stays as it is. Every s
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench.settings import parse_spec, resolved_settings
 from gfp_bench_attacks._settings import check_choice, check_number
+from gfp_bench_attacks._threads import put, take
 from gfp_bench_attacks.blur import Blur
 from gfp_bench_attacks.contrast import Contrast
 from gfp_bench_attacks.crop import Crop
@@ -49,7 +50,7 @@ class Combination(Perturbation):
         for number, attack in enumerate(self._attacks):
             chosen = falls[:, number].nonzero()[:, 0]
             streams = rng.child(f"{number} {attack.name}")[chosen]
-            attacked.index_copy_(0, chosen, attack.perturb(attacked.index_select(0, chosen), streams))
+            put(attacked, chosen, attack.perturb(take(attacked, chosen), streams))
         return attacked
 
 

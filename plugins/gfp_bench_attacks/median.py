@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._settings import check_window
-from gfp_bench_attacks._threads import by_parameters
+from gfp_bench_attacks._threads import by_parameters, take
 
 
 @hookimpl
@@ -36,7 +36,7 @@ class Median(Perturbation):
         form = median_tensor if images.is_cuda else _median
 
         def attack(chosen: Tensor, size: list[int]) -> Images:
-            return form(images.index_select(0, chosen), size[0])
+            return form(take(images, chosen), size[0])
 
         return by_parameters(images, sizes[:, None], attack)
 

@@ -54,10 +54,10 @@ class Relight(Perturbation):
 
 def _gain(coefficients: Tensor, harmonics: list[Tensor]) -> Tensor:
     """Return (n, 1, h, w) factors of grey levels."""
-    shading = torch.zeros((), dtype=torch.float64, device=coefficients.device)
+    shading = torch.zeros(len(coefficients), *harmonics[0].shape[-2:], dtype=torch.float64, device=coefficients.device)
     for weight, harmonic in zip(coefficients.T, harmonics, strict=True):  # a product of matrices sums in any order
-        shading = shading + weight[:, None, None] * harmonic
-    light = 1 + shading - shading.mean(dim=(1, 2), keepdim=True)
+        shading.addcmul_(weight[:, None, None], harmonic)
+    light = shading.add_(1 - shading.mean(dim=(1, 2), keepdim=True))
     return light.clamp_(_DIMMEST, _BRIGHTEST).pow_(1 / _GAMMA)[:, None]
 
 

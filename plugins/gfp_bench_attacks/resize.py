@@ -9,7 +9,7 @@ from torch import Tensor
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._resample import FILTERS, resize
 from gfp_bench_attacks._settings import check_choice, check_interval
-from gfp_bench_attacks._threads import by_parameters
+from gfp_bench_attacks._threads import by_parameters, take
 
 
 @hookimpl
@@ -37,7 +37,7 @@ class Resize(Perturbation):
         sizes = (share * torch.tensor([height, width], device=images.device)).round().long().clamp_(min=1)
 
         def attack(chosen: Tensor, size: list[int]) -> Images:
-            small = resize(images.index_select(0, chosen), size[0], size[1], self.resample)
+            small = resize(take(images, chosen), size[0], size[1], self.resample)
             return resize(small, height, width, self.resample)
 
         return by_parameters(images, sizes, attack)

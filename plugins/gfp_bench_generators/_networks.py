@@ -45,4 +45,5 @@ def fresh(network: nn.Sequential, rng: torch.Generator, deviation: float | None 
                 nn.init.normal_(layer.weight, 0.0, deviation, generator=rng)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    return network

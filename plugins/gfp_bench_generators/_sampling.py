@@ -1,6 +1,6 @@
 """What trained generators share: latents to images, a network to a file and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -17,7 +17,13 @@ _BATCH = 256
 def decode(network: nn.Module, latents: Tensor) -> Images:
     """Return one image for each of the (n, d) latents, on the network's device."""
     device = next(network.parameters()).device
-    return torch.cat([to_uint8((network(part.to(device)) + 1) * 127.5) for part in latents.split(_BATCH)])
+    return torch.cat([to_uint8((network(part.to(device)) + 1) * 127.5) for part in batches(latents)])
+
+
+def batches(rows: Tensor) -> Iterator[Tensor]:
+    """Yield the rows in parts that fit into memory."""
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
 
 
 def save_network(folder: Path, network: nn.Module, **more: State) -> None:

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from gfp_bench import Images, Monitor, UsageError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 Draw: TypeAlias = Callable[[], Tensor]
 """Returns the next batch of real images: (n, 3, h, w), in [-1, 1]."""
@@ -23,7 +25,7 @@ _DECAY = 0.999  # of the averaged weights, a step
 
 def train(
     update: Update,
-    generator: nn.Module,
+    generator: Network,
     parts: Mapping[str, nn.Module | Optimizer],
     pool: Images,
     *,
@@ -31,7 +33,7 @@ def train(
     batch: int,
     rng: torch.Generator,
     monitor: Monitor,
-) -> nn.Module:
+) -> Network:
     """Update a generator for some steps, from the monitor's last checkpoint on if it has one.
 
     Args:
@@ -71,7 +73,8 @@ def train(
 def descend(optimiser: Optimizer, loss: Tensor) -> float:
     """Take one step down ``loss``, differentiated by the optimiser's own weights only; return the loss."""
     optimiser.zero_grad()
-    loss.backward(inputs=[weight for group in optimiser.param_groups for weight in group["params"]])
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    torch.autograd.backward(loss, inputs=weights)
     optimiser.step()
     return loss.item()
 

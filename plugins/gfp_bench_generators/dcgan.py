@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
@@ -79,7 +80,7 @@ class DCGAN(Generator):
                 "generator": descend(generator_optimiser, F.softplus(-verdict.float()).mean()),
             }
 
-        parts = {
+        parts: dict[str, nn.Module | Optimizer] = {
             "discriminator": discriminator,
             "generator_optimiser": generator_optimiser,
             "discriminator_optimiser": discriminator_optimiser,

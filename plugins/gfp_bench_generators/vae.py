@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
-from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._sampling import batches, decode, load_network, save_network
 from gfp_bench_generators._training import Draw, descend, mixed, to_unit, train
 
 
@@ -53,14 +53,15 @@ class VAE(Generator):
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         self.side = pool.shape[-1]
         encoder = fresh(tower(self.side, self.width, 2 * self.latent, norm=False), rng)
-        both = nn.ModuleDict({"encoder": encoder, "decoder": fresh(self.build(self.side), rng)}).to(pool.device)
+        decoder = fresh(self.build(self.side), rng)
+        both = nn.ModuleDict({"encoder": encoder, "decoder": decoder}).to(pool.device)
         optimiser = torch.optim.Adam(both.parameters(), lr=self.rate)
 
         def update(draw: Draw) -> dict[str, float]:
             real = draw()
             with mixed(real):
-                mean, spread = both["encoder"](real).float().chunk(2, dim=1)
-                rebuilt = both["decoder"](_drawn(mean, spread, rng))
+                mean, spread = encoder(real).float().chunk(2, dim=1)
+                rebuilt = decoder(_drawn(mean, spread, rng))
             error = (rebuilt.float() - real).square().mean()
             divergence = _divergence(mean, spread).mean()
             values = real[0].numel()
@@ -100,7 +101,7 @@ class VAE(Generator):
     @torch.no_grad()
     def _mixture(self, encoder: nn.Module, pool: Images, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weights, means and Cholesky factors of Gaussians fitted to one posterior draw an image."""
-        posteriors = (encoder(to_unit(part)).cpu().chunk(2, dim=1) for part in pool.split(256))
+        posteriors = (encoder(to_unit(part)).cpu().chunk(2, dim=1) for part in batches(pool))
         draws = torch.cat([_drawn(mean, spread, rng) for mean, spread in posteriors])
         seed = int(torch.randint(2**31, (), generator=rng))
         fitted = GaussianMixture(min(self.mixture, len(pool)), reg_covar=1e-3, random_state=seed).fit(draws.numpy())

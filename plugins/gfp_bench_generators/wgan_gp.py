@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
@@ -76,7 +77,7 @@ class WGANGP(Generator):
                 verdict = critic(generator(self._latents(self.batch, rng).to(real)))
             return {"critic": loss, "generator": descend(generator_optimiser, -verdict.mean())}
 
-        parts = {
+        parts: dict[str, nn.Module | Optimizer] = {
             "critic": critic,
             "generator_optimiser": generator_optimiser,
             "critic_optimiser": critic_optimiser,
@@ -119,4 +120,5 @@ def _slope(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) 
     share = torch.rand(len(real), 1, 1, 1, generator=rng).to(real)
     between = (real + share * (fake - real)).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (norms - 1).square().mean()

@@ -13,11 +13,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gfp_bench import Labels, Monitor
-from gfp_bench.state import State
 from gfp_bench_methods._features import balanced_accuracy
 
 Batches: TypeAlias = Callable[[], Iterator[tuple[Tensor, Labels]]]
 """Starts a pass over a set: what the network takes, and the labels."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """A number of epochs, each of at most ``limit`` batches if that is set."""
+
+    epochs: int
+    limit: int | None = None
+
+    def phrase(self, batch: int) -> str:
+        """Return the length in words, for batches of so many images."""
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return epochs if self.limit is None else f"{epochs} of at most {self.limit * batch} images"
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ def train_network(
     if (state := monitor.restored()) is not None:
         done, best, kept = state["epochs"], state["best"], state["kept"]
         network.load_state_dict(state["network"])
-        _restore(optimiser, state["optimiser"])
+        optimiser.load_state_dict(state["optimiser"])
     for epoch in range(done, len(schedule.rates)):
         for group in optimiser.param_groups:
             group["lr"] = schedule.rates[epoch]
@@ -100,12 +112,3 @@ def _train_epoch(
         torch.autograd.backward(loss)
         optimiser.step()
         monitor.progress(step, total, loss=value)
-
-
-def _restore(optimiser: Optimizer, state: State) -> None:
-    optimiser.load_state_dict(state)
-    for parameter, moments in optimiser.state.items():
-        for name, value in moments.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                # In the parameter's own memory layout, or the last bits of an update may differ.
-                moments[name] = torch.empty_like(parameter).copy_(value)

@@ -14,6 +14,7 @@ from gfp_bench_methods._neighbours import nearest
 from gfp_bench_methods._settings import check_positive
 
 _GRID = (1, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
+_BATCH = 256  # images read at once
 
 
 @hookimpl
@@ -44,8 +45,10 @@ class Knn(Method):
         """
         if self.k is not None and self.k > len(train):
             raise ValueError(f"setting 'k' of 'knn' got {self.k}, expected at most the {len(train)} training images")
-        parts = [(images.flatten(1), labels) for images, labels in train.batches()]
-        self.pixels, self.labels = torch.cat([rows for rows, _ in parts]), torch.cat([labels for _, labels in parts])
+        self.pixels = torch.empty((len(train), train.image_shape.numel()), dtype=torch.uint8, device=train.device)
+        for rows, (images, _) in zip(torch.split(self.pixels, _BATCH), train.batches(_BATCH), strict=True):
+            rows.copy_(images.flatten(1))
+        self.labels = train.labels.clone()
         self.n_sources = len(train.sources)
         self.voters = self._choose(val) if self.k is None else self.k
 

@@ -15,7 +15,7 @@ from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Labels, Method, Mo
 from gfp_bench_methods._neighbours import nearest
 from gfp_bench_methods._resnet20 import ResNet20
 from gfp_bench_methods._settings import check_choice
-from gfp_bench_methods._training import Schedule, train_network
+from gfp_bench_methods._training import Length, Schedule, train_network
 
 if TYPE_CHECKING:
     from gfp_bench.manifests import Manifest
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 _BATCH = 36
 _RATE = 0.1
 _DROPS = (100 / 180, 150 / 180)  # of the length: where the rate falls to a tenth
-_EPOCHS = {"full": 20, "smoke": 4}
-_LIMITS = {"full": None, "smoke": 14}  # batches an epoch
-_SHARE = 10  # immunisation: the part of the epochs, and of the rate
+_FIT = {"full": Length(20), "smoke": Length(4, limit=14)}
+_IMMUNISE = {"full": Length(2), "smoke": Length(1, limit=14)}  # at a tenth of the first rate
 
 
 @hookimpl
@@ -48,16 +47,15 @@ class ManiFpt(Method):
         check_choice(self.name, "space", space, ("rgb", "freq"))
         check_choice(self.name, "real_policy", real_policy, ("leave_one_out", "zero"))
         check_choice(self.name, "classifier", classifier, ("resnet20",))
-        check_choice(self.name, "budget", budget, _EPOCHS)
+        check_choice(self.name, "budget", budget, _FIT)
         self.space = space  # where artifacts are taken: pixels, or log magnitudes of their spectra
         self.real_policy = real_policy  # zero: a real training image is its own neighbour, as in the released code
         self.classifier = classifier  # that of the released code
         self.budget = budget  # full: 20 epochs; smoke: 4 epochs of at most 504 images
         self.deviations = (
             "ResNet-20 from scratch, as in the released code (paper: pretrained ResNet-50)",
-            f"{_EPOCHS[budget]} epochs{' of 504 images' if budget == 'smoke' else ''}, "
-            "the best on validation images kept (released code: 180)",
-            "immunised for a tenth of the length at a tenth of the rate (paper: not given)",
+            f"{_FIT[budget].phrase(_BATCH)}, the best on validation images kept (released code: 180 epochs)",
+            f"immunised for {_IMMUNISE[budget].phrase(_BATCH)} at a tenth of the rate (paper: not given)",
             *(["neighbours searched in pixels, as in the released code"] if space == "freq" else []),
         )
 
@@ -80,14 +78,14 @@ class ManiFpt(Method):
         self._keep_references(train)
         self.build(len(train.sources), train.image_shape)
         self.network.to(train.device)
-        drops = [np.ceil(drop * _EPOCHS[self.budget]) for drop in _DROPS]
-        rates = [_RATE * 0.1 ** sum(epoch >= drop for drop in drops) for epoch in range(_EPOCHS[self.budget])]
-        self._train(train, val, rates, _LIMITS[self.budget], rng, monitor)
+        length = _FIT[self.budget]
+        rates = [_RATE * 0.1 ** sum(epoch >= drop * length.epochs for drop in _DROPS) for epoch in range(length.epochs)]
+        self._train(train, val, length, rates, rng, monitor)
 
     def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Fine-tune on the artifacts of attacked images; the manifold stays clean."""
-        epochs = max(1, _EPOCHS[self.budget] // _SHARE)
-        self._train(train, val, [_RATE / _SHARE] * epochs, _LIMITS[self.budget], rng, monitor)
+        length = _IMMUNISE[self.budget]
+        self._train(train, val, length, [_RATE / 10] * length.epochs, rng, monitor)
 
     @torch.no_grad()
     def scores(self, images: Images) -> Scores:
@@ -125,8 +123,8 @@ class ManiFpt(Method):
         self,
         train: ImageSet,
         val: ImageSet,
+        length: Length,
         rates: list[float],
-        limit: int | None,
         rng: torch.Generator,
         monitor: Monitor,
     ) -> None:
@@ -142,7 +140,7 @@ class ManiFpt(Method):
 
         optimiser = torch.optim.SGD(self.network.parameters(), _RATE, momentum=0.9, weight_decay=1e-4)
         train_network(
-            self.network, optimiser, shuffled, plain, Schedule(rates, -(-len(train) // _BATCH), limit), monitor
+            self.network, optimiser, shuffled, plain, Schedule(rates, -(-len(train) // _BATCH), length.limit), monitor
         )
 
     def _keep_references(self, train: ImageSet) -> None:

@@ -13,16 +13,17 @@ from torch import Tensor, nn
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Labels, Method, Monitor, Register, Scores, hookimpl
 from gfp_bench_methods._settings import check_choice
-from gfp_bench_methods._training import Schedule, train_network
+from gfp_bench_methods._training import Length, Schedule, train_network
 
 if TYPE_CHECKING:
     from gfp_bench.manifests import Manifest
 
 _BATCH = 32
 _RATE = 1e-3
-_EPOCHS = {"full": 20, "smoke": 2}
-_LIMITS = {"full": None, "smoke": 15}  # batches an epoch
-_SHARE = 10  # immunisation: the part of the epochs, and of the rate
+_FIT = {"full": Length(20), "smoke": Length(2, limit=15)}
+_IMMUNISE = {"full": Length(2), "smoke": Length(1, limit=6)}  # at a tenth of the rate
+_SIDES = (8, 16, 32, 64, 128, 256, 512, 1024)
+_EXPECTED_SIZE = "squares with a side of 8, 16, 32, ... 1024"
 
 
 @hookimpl
@@ -40,12 +41,11 @@ class Yu19(Method):
     weights = "scratch"
 
     def __init__(self, budget: str = "full") -> None:
-        check_choice(self.name, "budget", budget, _EPOCHS)
+        check_choice(self.name, "budget", budget, _FIT)
         self.budget = budget  # full: 20 epochs; smoke: 2 epochs of at most 480 images
         self.deviations = (
-            f"{_EPOCHS[budget]} epochs{' of 480 images' if budget == 'smoke' else ''}, "
-            "the best on validation images kept (paper: 10^8 images)",
-            "immunised for a tenth of the length at a tenth of the rate (paper: not given)",
+            f"{_FIT[budget].phrase(_BATCH)}, the best on validation images kept (paper: 10^8 images)",
+            f"immunised for {_IMMUNISE[budget].phrase(_BATCH)} at a tenth of the rate (paper: not given)",
         )
 
     def skip(self, dataset: "Manifest") -> str | None:
@@ -60,13 +60,11 @@ class Yu19(Method):
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         self.build(len(train.sources), train.image_shape)
         self.network.to(train.device)
-        self._train(train, val, [_RATE] * _EPOCHS[self.budget], _LIMITS[self.budget], rng, monitor)
+        self._train(train, val, _FIT[self.budget], _RATE, rng, monitor)
 
     def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Fine-tune on attacked images."""
-        epochs = max(1, _EPOCHS[self.budget] // _SHARE)
-        limit = None if self.budget == "full" else 6
-        self._train(train, val, [_RATE / _SHARE] * epochs, limit, rng, monitor)
+        self._train(train, val, _IMMUNISE[self.budget], _RATE / 10, rng, monitor)
 
     @torch.no_grad()
     def scores(self, images: Images) -> Scores:
@@ -80,13 +78,7 @@ class Yu19(Method):
         return self.network.fingerprints(to_input(images))
 
     def _train(
-        self,
-        train: ImageSet,
-        val: ImageSet,
-        rates: list[float],
-        limit: int | None,
-        rng: torch.Generator,
-        monitor: Monitor,
+        self, train: ImageSet, val: ImageSet, length: Length, rate: float, rng: torch.Generator, monitor: Monitor
     ) -> None:
         def mirrored() -> Iterator[tuple[Tensor, Labels]]:
             for images, labels in train.batches(_BATCH, shuffle=True, rng=rng):
@@ -97,7 +89,7 @@ class Yu19(Method):
             return ((to_input(images), labels) for images, labels in val.batches(_BATCH))
 
         optimiser = torch.optim.Adam(self.network.parameters(), betas=(0.0, 0.99), eps=1e-8)
-        schedule = Schedule(rates, -(-len(train) // _BATCH), limit)
+        schedule = Schedule([rate] * length.epochs, -(-len(train) // _BATCH), length.limit)
         train_network(self.network, optimiser, mirrored, plain, schedule, monitor)
 
 
@@ -172,8 +164,5 @@ def _width(level: int) -> int:
     return min(1024 >> level, 512)
 
 
-_EXPECTED_SIZE = "squares with a side of 8, 16, 32, ... 1024"
-
-
 def _fits(height: int, width: int) -> bool:
-    return height == width and height in (8, 16, 32, 64, 128, 256, 512, 1024)
+    return height == width and height in _SIDES

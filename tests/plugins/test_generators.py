@@ -108,6 +108,20 @@ def test_divergence_names_the_step_and_keeps_a_finite_checkpoint(
     assert not (tmp_path / "generator.safetensors").exists()
 
 
+def test_loss_alone_shows_divergence(pool: torch.Tensor) -> None:
+    with pytest.raises(FloatingPointError, match=r"step 1: losses \(critic nan\)"):
+        _training.train(
+            lambda draw: {"critic": math.nan},
+            nn.Linear(1, 1),
+            {},
+            pool,
+            steps=1,
+            batch=1,
+            rng=seeded(),
+            monitor=Monitor(),
+        )
+
+
 @every_generator
 def test_checkpoint_beyond_the_last_step_is_refused(cls: type[Generator], pool: torch.Tensor, tmp_path: Path) -> None:
     zoo.train(tiny(cls), pool, tmp_path, steps=2, seed=0, every=0)
@@ -180,6 +194,7 @@ def test_latents_of_samples_follow_the_mixture() -> None:
 def test_recalibrated_statistics_are_those_of_the_batches() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
     batches = torch.randn(4, 8, 3, 5, 5, generator=seeded())
+    network(batches[0] * 9)  # what was gathered before must not count
     _training.recalibrate(network, batches)
     outputs = torch.stack([network[0](batch) for batch in batches]).detach().numpy()
     assert network[1].running_mean.numpy() == pytest.approx(outputs.mean(axis=(0, 1, 3, 4)), abs=1e-5)

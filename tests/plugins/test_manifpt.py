@@ -7,6 +7,7 @@ from gfp_bench import ImageRng, Images, Monitor, Perturbation
 from gfp_bench.manifests import Manifest
 from gfp_bench_methods import manifpt
 from gfp_bench_methods._resnet20 import ResNet20
+from gfp_bench_methods._training import Length
 from gfp_bench_methods.manifpt import ManiFpt
 
 
@@ -78,7 +79,7 @@ def test_immunisation_keeps_the_manifold_clean_and_leaves_out_the_image_itself(s
 
 
 def test_recovers_planted_stripes(striped, monkeypatch, rng, reload) -> None:
-    monkeypatch.setitem(manifpt._EPOCHS, "smoke", 12)
+    monkeypatch.setitem(manifpt._FIT, "smoke", Length(12))
     torch.manual_seed(0)
     train, test = (striped.subset(np.arange(start, start + 24)) for start in (0, 24))
     method = ManiFpt(budget="smoke")
@@ -104,19 +105,16 @@ def test_rates_fall_where_the_released_code_lets_them_fall(striped, monkeypatch,
 
 
 def test_a_killed_immunisation_ends_as_an_undisturbed_one(striped, interrupted, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(manifpt._EPOCHS, "smoke", 20)
-    torch.manual_seed(0)
-    clean = ManiFpt(budget="smoke")
-    monkeypatch.setattr(ManiFpt, "_train", lambda *_: None)
-    clean.fit(striped, striped, rng=torch.Generator())
-    monkeypatch.undo()
-    monkeypatch.setitem(manifpt._EPOCHS, "smoke", 20)
+    with monkeypatch.context() as untrained:
+        untrained.setattr(manifpt, "train_network", lambda *_: None)
+        clean = ManiFpt()
+        clean.fit(striped, striped, rng=torch.Generator())
     clean.save(tmp_path)
     attacked = striped.perturbed(Darken(), seed=0)
     finished = []
 
     def immunise(rng: torch.Generator, monitor: Monitor) -> None:
-        method = ManiFpt(budget="smoke")
+        method = ManiFpt()
         method.load(tmp_path)
         method.immunise(attacked, attacked, rng=rng, monitor=monitor)
         finished.append(method.scores(striped.images))

@@ -7,6 +7,7 @@ from torch import nn
 from gfp_bench import Monitor
 from gfp_bench.manifests import Manifest
 from gfp_bench_methods import yu19
+from gfp_bench_methods._training import Length
 from gfp_bench_methods.yu19 import AttributionNetwork, Yu19, to_input
 
 
@@ -58,7 +59,7 @@ def test_images_become_minus_one_to_one() -> None:
 
 
 def test_recovers_planted_stripes(striped, monkeypatch, rng, reload) -> None:
-    monkeypatch.setitem(yu19._EPOCHS, "smoke", 4)
+    monkeypatch.setitem(yu19._FIT, "smoke", Length(4))
     torch.manual_seed(0)
     train, test = (striped.subset(np.arange(start, start + 24)) for start in (0, 24))
     method = Yu19(budget="smoke")
@@ -69,6 +70,20 @@ def test_recovers_planted_stripes(striped, monkeypatch, rng, reload) -> None:
     loaded = reload(method, Yu19(budget="smoke"))
     assert torch.equal(loaded.scores(test.images), scores)
     torch.testing.assert_close(method.scores(test.images[5:7]), scores[5:7], rtol=1e-4, atol=1e-5)
+
+
+def test_training_sees_every_image_once_and_half_of_them_mirrored(striped, monkeypatch, rng) -> None:
+    seen = []
+    monkeypatch.setattr(yu19, "train_network", lambda network, optimiser, train, *_: seen.extend(train()))
+    Yu19().fit(striped, striped, rng=rng)
+    known = {image.numpy().tobytes(): (place, False) for place, image in enumerate(to_input(striped.images))}
+    known |= {image.numpy().tobytes(): (place, True) for place, image in enumerate(to_input(striped.images.flip(3)))}
+    inputs, labels = (torch.cat(column) for column in zip(*seen, strict=True))
+    found = [(*known[image.numpy().tobytes()], label) for image, label in zip(inputs, labels, strict=True)]
+    assert sorted(place for place, _, _ in found) == list(range(48))
+    assert all(label == striped.labels[place] for place, _, label in found)
+    assert 12 < sum(mirrored for _, mirrored, _ in found) < 36
+    assert [place for place, _, _ in found] != list(range(48))
 
 
 def test_immunisation_changes_the_network_but_little(striped, rng) -> None:

@@ -1,0 +1,329 @@
+"""A sound method and a sound attack, and what becomes of them when one thing is wrong."""
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gfp_bench import (
+    SILENT,
+    ImageRng,
+    Images,
+    ImageSet,
+    Method,
+    Monitor,
+    Perturbation,
+    load_state,
+    save_state,
+    to_uint8,
+)
+
+PER_SOURCE = 3
+WHOLE = 3 * PER_SOURCE  # images in a split
+
+
+class Sound(Method):
+    """The source with the nearest mean colour."""
+
+    name = "sound"
+    paper = "arXiv:0000.00000"
+    version = 1
+    stochastic: Any = False
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        colours, labels = self.fingerprints(train.images), train.labels
+        self.means = torch.stack([colours[labels == label].mean(0) for label in range(len(train.sources))])
+
+    def scores(self, images: Images) -> Any:
+        return -(self.fingerprints(images)[:, None] - self.means).square().sum(2)
+
+    def fingerprints(self, images: Images) -> Any:
+        return images.float().mean((2, 3)) * self.scale
+
+
+class NoVersion(Sound):
+    version = 0
+
+
+class NoPaper(Sound):
+    paper: Any = None
+
+
+class MaybeStochastic(Sound):
+    stochastic = "sometimes"
+
+
+class NoDefault(Sound):
+    def __init__(self, scale: float) -> None: ...
+
+
+class Untyped(Sound):
+    def __init__(self, scale=1.0) -> None: ...  # type: ignore[no-untyped-def]
+
+
+class Renames(Sound):
+    def __init__(self, scale: float = 1.0, size: int = 8) -> None:
+        self.scale, self.side = scale, size
+
+
+class FitRaises(Sound):
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        raise ZeroDivisionError("nothing to fit")
+
+
+class FitExits(Sound):
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        raise SystemExit(2)
+
+
+class OneColumnTooMany(Sound):
+    def scores(self, images: Images) -> Any:
+        return super().scores(images)[:, [0, 1, 2, 0]]
+
+
+class DoubleScores(Sound):
+    def scores(self, images: Images) -> Any:
+        return super().scores(images).double()
+
+
+class FlatFingerprints(Sound):
+    def scores(self, images: Images) -> Any:
+        return -(super().fingerprints(images)[:, None] - self.means[None]).square().sum(2)
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.means = torch.zeros(3, 3)
+
+    def fingerprints(self, images: Images) -> Any:
+        return super().fingerprints(images)[:, 0]
+
+
+class NoTensor(Sound):
+    def scores(self, images: Images) -> Any:
+        return super().scores(images).numpy()
+
+
+class DrawsInScores(Sound):
+    def scores(self, images: Images) -> Any:
+        return torch.dropout(super().scores(images), 0.5, train=True)
+
+
+class NotANumber(Sound):
+    def scores(self, images: Images) -> Any:
+        scores = super().scores(images)
+        return scores.where(scores != scores.amax(1, keepdim=True), torch.nan)
+
+
+class InfiniteFingerprints(Sound):
+    def scores(self, images: Images) -> Any:
+        return super().scores(images).nan_to_num()
+
+    def fingerprints(self, images: Images) -> Any:
+        return super().fingerprints(images).where(images.float().mean((2, 3)) < 128, torch.inf)
+
+
+class WritesToImages(Sound):
+    def scores(self, images: Images) -> Any:
+        scores = super().scores(images)
+        images.bitwise_not_()
+        return scores
+
+
+class NormalisesBatches(Sound):
+    def fingerprints(self, images: Images) -> Any:
+        colours = super().fingerprints(images)
+        return colours - colours.mean(0)
+
+
+class ReadsTheImageBefore(Sound):
+    """What came before an image counts; batches in the order of the whole set show nothing of it."""
+
+    last = torch.zeros(1, 3)
+
+    def fingerprints(self, images: Images) -> Any:
+        colours = super().fingerprints(images)
+        before = colours[-1:] if len(colours) == WHOLE else ReadsTheImageBefore.last
+        ReadsTheImageBefore.last = colours[-1:]
+        return colours + 0.1 * torch.cat([before, colours[:-1]])
+
+    def scores(self, images: Images) -> Any:
+        return -(super().fingerprints(images)[:, None] - self.means).square().sum(2)
+
+
+class SavesRounded(Sound):
+    def save(self, folder: Path) -> None:
+        save_state(folder / "state.safetensors", {"means": self.means.half().float()})
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.means = load_state(folder / "state.safetensors")["means"]
+
+
+class Pickles(Sound):
+    def save(self, folder: Path) -> None:
+        torch.save(self.means, folder / "means.pt")
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.means = torch.load(folder / "means.pt")
+
+
+class SavesNothing(Sound):
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None: ...
+
+
+class KeepsTheLabels(Sound):
+    kept: Any = None
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng)
+        KeepsTheLabels.kept = train
+
+    def scores(self, images: Images) -> Any:
+        return super().scores(images) + self.kept.labels[0]
+
+
+class KeepsTheIds(KeepsTheLabels):
+    def scores(self, images: Images) -> Any:
+        return Sound.scores(self, images) + len(set(KeepsTheLabels.kept.ids[0]) & {"0", "3"})
+
+
+class SeedsItself(Sound):
+    stochastic = True
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng)
+        self.means += torch.from_numpy(np.random.default_rng().normal(size=3)).float()
+
+
+class HidesItsSeed(Sound):
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng)
+        self.means += torch.rand(3, generator=rng)
+
+
+class CannotImmunise(Sound):
+    def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        raise RuntimeError("no")
+
+
+class AsksTheNetwork(Sound):
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng)
+        with suppress(OSError):
+            socket.create_connection(("weights.invalid", 443))
+
+
+class ConnectsByNumber(Sound):
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng)
+        with suppress(OSError), socket.socket() as connection:
+            connection.connect(("192.0.2.1", 443))
+
+
+BROKEN_METHODS: list[tuple[type[Method], set[str], str]] = [
+    (NoVersion, {"declared"}, "'sound' has the version 0"),
+    (NoPaper, {"declared"}, "paper is None, expected str"),
+    (MaybeStochastic, {"declared"}, "stochastic is 'sometimes', expected bool"),
+    (NoDefault, {"settings"}, "'scale' of 'sound' has no default"),
+    (Untyped, {"settings"}, "'scale' of 'sound' has no annotation"),
+    (Renames, {"settings"}, "write self.size = size"),
+    (FitRaises, {"fit"}, "ZeroDivisionError: nothing to fit"),
+    (FitExits, {"fit"}, "SystemExit: 2"),
+    (OneColumnTooMany, {"shape"}, "(9, 4), expected torch.float32 of shape (9, 3)"),
+    (DoubleScores, {"shape"}, "scores are torch.float64"),
+    (FlatFingerprints, {"shape"}, "fingerprints are torch.float32 of shape (9,)"),
+    (NoTensor, {"shape"}, "TypeError"),
+    (DrawsInScores, {"same scores again"}, "scoring must not draw"),
+    (NotANumber, {"finite"}, "scores of 9 of 9 images are not finite"),
+    (InfiniteFingerprints, {"finite"}, "fingerprints of"),
+    (WritesToImages, {"input unchanged"}, "scores changed the images"),
+    (NormalisesBatches, {"batch invariance"}, "between batches of 1 and all at once"),
+    (ReadsTheImageBefore, {"order invariance"}, "fingerprints of 9 of 9 images differ"),
+    (SavesRounded, {"save and load"}, "after save and load"),
+    (Pickles, {"save and load"}, "'means.pt', expected .safetensors"),
+    (SavesNothing, {"save and load"}, "no attribute 'means'"),
+    (KeepsTheLabels, {"no labels"}, "once the training labels and ids are shuffled"),
+    (KeepsTheIds, {"no labels"}, "once the training labels and ids are shuffled"),
+    (SeedsItself, {"repeatable fit"}, "when fitted twice with one seed"),
+    (HidesItsSeed, {"repeatable fit"}, "when fitted twice with two seeds, though stochastic is False"),
+    (CannotImmunise, {"immunise"}, "RuntimeError: no"),
+    (AsksTheNetwork, {"no network"}, "weights.invalid:443"),
+    (ConnectsByNumber, {"no network"}, "192.0.2.1:443"),
+]
+
+
+class Grain(Perturbation):
+    name = "grain"
+    version = 1
+
+    def __init__(self, strength: float = 9.0) -> None:
+        self.strength = strength
+
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        level = rng.uniform(0, self.strength)[:, None, None, None]
+        return to_uint8(images + level * rng.normal(images.shape[1:]))
+
+
+class Versionless(Grain):
+    version: Any = None
+
+
+class Forgets(Grain):
+    def __init__(self, strength: float = 9.0, low: float = 1.0) -> None:
+        self.strength = strength
+
+
+class Crops(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        return super().perturb(images, rng)[:, :, 1:]
+
+
+class Floats(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        return super().perturb(images, rng).float()
+
+
+class DrawsElsewhere(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        return to_uint8(images + 9 * torch.randn(images.shape))
+
+
+class WorksInPlace(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        return images.copy_(super().perturb(images, rng))
+
+
+class OneStrengthABatch(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        return to_uint8(images + rng.uniform(0, self.strength).max())
+
+
+class CountsImages(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        return to_uint8(images + torch.arange(len(images))[:, None, None, None])
+
+
+class AsksForACodec(Grain):
+    def perturb(self, images: Images, rng: ImageRng) -> Any:
+        with suppress(OSError):
+            socket.getaddrinfo("codecs.invalid", 80)
+        return super().perturb(images, rng)
+
+
+BROKEN_ATTACKS: list[tuple[type[Perturbation], set[str], str]] = [
+    (Versionless, {"declared"}, "'grain' has the version None"),
+    (Forgets, {"settings"}, "write self.low = low"),
+    (Crops, {"shape kept"}, "(72, 3, 15, 16) on cpu, expected torch.uint8 of shape (72, 3, 16, 16)"),
+    (Floats, {"shape kept"}, ""),  # the tests' type checks speak first
+    (DrawsElsewhere, {"same images again"}, "draw from rng only"),
+    (WorksInPlace, {"images unchanged"}, "work on a copy"),
+    (OneStrengthABatch, {"own parameters"}, "between batches of 1 and all at once"),
+    (CountsImages, {"own parameters", "any order"}, "differ when the order is reversed"),
+    (AsksForACodec, {"no network"}, "codecs.invalid:80"),
+]
