@@ -115,13 +115,12 @@ def _archive(store: Store, trial: Trial) -> Path:
 def _cells(
     plan: Plan, manifest: Manifest, store: Store, labels: NDArray[np.int64], done: list[Record]
 ) -> Iterator[BoardCell]:
-    titles = {(row.method, json.dumps(row.settings)): row.shown for row in plan.methods}
-    for (method, settings, _), group in groupby(plan.trials, lambda t: (t.method, json.dumps(t.settings), t.seed)):
+    for _, group in groupby(plan.trials, lambda trial: (trial.shown, trial.seed)):
         trials = list(group)
         clean_failed = any(store.failure(trials[0], cell) for cell in trials[0].cells)
         for trial in trials:
             for cell in trial.cells:
-                place = (titles[method, settings], trial.condition_name, cell.name, trial.seed)
+                place = (trial.shown, trial.condition_name, cell.name, trial.seed)
                 record = store.record(trial, cell)
                 if record:
                     done.append(record)
@@ -142,7 +141,7 @@ def _missing(store: Store, trial: Trial, cell: Cell, *, clean_failed: bool) -> t
 
 def _rows(plan: Plan, store: Store) -> Iterator[Row]:
     for row in plan.methods:
-        own = [t for t in plan.trials if t.method == row.method and t.settings == row.settings]
+        own = [trial for trial in plan.trials if trial.shown == row.shown]
         records = [store.record(trial, cell) for trial in own for cell in trial.cells]
         devices = sorted({record.provenance["device"] for record in records if record})
         yield Row(
@@ -177,13 +176,12 @@ def write_board(board: Board, plan: Plan, store: Store, folder: Path) -> Path:
 
 
 def _timings(plan: Plan, store: Store) -> Iterator[Timing]:
-    titles = {(row.method, json.dumps(row.settings)): row.shown for row in plan.methods}
     for trial in plan.trials:
         path = store.path(trial, "timing")
         if path.exists():
             seconds = json.loads(path.read_text())
             wall, memory = seconds.pop("wall"), max(seconds.pop("peak_memory"), seconds.pop("peak_gpu_memory"))
-            yield Timing(titles[trial.method, json.dumps(trial.settings)], wall, sum(seconds.values()), memory / 1e6)
+            yield Timing(trial.shown, wall, sum(seconds.values()), memory / 1e6)
 
 
 def publish(plan: Plan, manifest: Manifest, store: Store, folder: Path) -> Path:

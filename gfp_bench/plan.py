@@ -15,7 +15,7 @@ from gfp_bench.tasks import load_task
 if TYPE_CHECKING:
     from gfp_bench.manifests import Manifest
     from gfp_bench.method import Method
-    from gfp_bench.plugins import Plugins
+    from gfp_bench.registry import Plugins
 
 CORE_VERSION = 1
 """Raised by hand whenever the core's own numerics change results: splits, streams, seeds, metrics."""
@@ -54,6 +54,7 @@ class Trial:
     protocol: str
     method: str
     settings: dict[str, Setting]
+    shown: str
     seed: int
     condition: Attack | None
     key: str
@@ -74,7 +75,7 @@ class Trial:
     @property
     def title(self) -> str:
         """The trial in one line, for people."""
-        return f"{method_title(self.method, self.settings)} {self.condition_name} seed {self.seed}"
+        return f"{self.shown} {self.condition_name} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def make_plan(
         chosen = (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,)
         identity = {"name": name, "version": cls.version, "settings": settings}
         for seed in chosen:
-            trials += _trials(manifest, protocol, identity, seed, attacks, limit, method.skip(manifest))
+            trials += _trials(manifest, protocol, identity, row.shown, seed, attacks, limit, method.skip(manifest))
     return Plan(manifest.name, manifest.digest, protocol, limit, tuple(trials), tuple(rows))
 
 
@@ -198,6 +199,7 @@ def _trials(
     manifest: "Manifest",
     protocol: Protocol,
     method: dict[str, Any],
+    shown: str,
     seed: int,
     attacks: Sequence[Attack],
     limit: int | None,
@@ -219,6 +221,7 @@ def _trials(
             protocol.name,
             method["name"],
             method["settings"],
+            shown,
             seed,
             condition,
             digest(identity),

@@ -1,5 +1,6 @@
 """The command line as a user meets it: output, errors with a way out, exit codes."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -114,6 +115,18 @@ def test_a_results_folder_that_cannot_be_made_is_exit_1(cli: Callable, toy: Mani
     code, _, err = cli("run", "-d", str(toy.file), "-m", "knn", "-o", str(tmp_path / "taken" / "results"))
     assert code == 1
     assert "what is done is kept" in err
+
+
+def test_no_space_left_is_exit_1(cli: Callable, toy: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cli("data", "verify", str(toy.file))
+    monkeypatch.setattr("os.fsync", full)
+    code, _, err = cli("run", "-d", str(toy.file), "-m", "knn")
+    assert code in (1, 3)
+    assert "No space left on device" in err
+    assert not list(Path("results").rglob("*.partial"))
 
 
 def test_plan_says_what_run_would_do(cli: Callable, toy: Manifest) -> None:

@@ -14,7 +14,7 @@ from gfp_bench.records import Record, Store, pack_scores
 
 NOISE = Attack("noise", "noise", {"low": 5.0}, 1)
 CELLS = (Cell(None, "a" * 64), Cell(NOISE, "b" * 64))
-TRIAL = Trial("toy", "attribution", "knn", {"k": 5}, 0, None, "c" * 64, CELLS)
+TRIAL = Trial("toy", "attribution", "knn", {"k": 5}, "knn", 0, None, "c" * 64, CELLS)
 SCORES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -90,7 +90,7 @@ def test_a_claim_is_held_by_one_and_freed_by_death(store: Store) -> None:
     )
     (store.root / "tests_trial.py").write_text(
         "from gfp_bench.plan import Trial\n"
-        f"TRIAL = Trial('toy', 'attribution', 'knn', {{'k': 5}}, 0, None, {'c' * 64!r}, ())\n"
+        f"TRIAL = Trial('toy', 'attribution', 'knn', {{'k': 5}}, 'knn', 0, None, {'c' * 64!r}, ())\n"
     )
     arguments = [sys.executable, "-c", code, str(store.root), str(store.root)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

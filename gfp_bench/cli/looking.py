@@ -90,14 +90,13 @@ def check(
     """Run the contract checks on a plugin and say what failed and why."""
     from gfp_bench.checks import check_attack, check_method
     from gfp_bench.plugins import load_plugins
-    from gfp_bench.settings import parse_spec, resolved_settings
+    from gfp_bench.settings import parse_spec
 
     plain, given = parse_spec(name)
     entry = load_plugins(plugin or ()).entry(plain)
-    settings = resolved_settings(entry.cls, given)
     if entry.kind == "generator":
         stop(2, f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks")
-    findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, settings)
+    findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, given)
     for finding in findings:
         say(
             f"{'passed' if finding.passed else 'FAILED'}  {finding.check}" + (f": {finding.why}" if finding.why else "")

@@ -14,7 +14,7 @@ def apply_curves(images: Images, curves: Tensor) -> Images:
     def attack(part: slice) -> Images:
         return tables[part].gather(1, images[part].flatten(1).long()).view(images[part].shape)
 
-    return in_parts(images, attack)
+    return in_parts(images, attack, bytes_a_value=8)
 
 
 def levels(images: Images) -> Tensor:

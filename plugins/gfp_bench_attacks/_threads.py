@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gfp_bench import Images
 
-_CACHEFUL, _GPU = 2**16, 2**23  # values of a part
+_CACHEFUL, _GPU = 2**19, 2**26  # bytes of a part
 
 
-def in_parts(images: Images, attack: Callable[[slice], Images]) -> Images:
-    """Return what ``attack`` makes of every slice of the batch."""
-    size = _size(images)
+def in_parts(images: Images, attack: Callable[[slice], Images], *, bytes_a_value: int = 2) -> Images:
+    """Return what ``attack``, which keeps so many bytes for every value, makes of the slices of a batch."""
+    size = _size(images, bytes_a_value)
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
     return _collected(images, [(part, partial(attack, part)) for part in parts])
 
@@ -39,12 +39,12 @@ def by_parameters(images: Images, parameters: Tensor, attack: Callable[[Tensor, 
     return _collected(images, parts)
 
 
-def take(images: Images, chosen: Tensor) -> Images:
+def take(images: Images, chosen: Tensor) -> Tensor:
     """Return some images, copied whole by NumPy on the CPU: torch goes value by value, or wakes threads for it."""
     return images[chosen] if images.is_cuda else torch.from_numpy(images.numpy()[chosen.numpy()])
 
 
-def put(images: Images, chosen: slice | Tensor, values: Images) -> None:
+def put(images: Images, chosen: slice | Tensor, values: Tensor) -> None:
     """Overwrite some images, copied as `take` does."""
     if images.is_cuda:
         images[chosen] = values
@@ -52,8 +52,8 @@ def put(images: Images, chosen: slice | Tensor, values: Images) -> None:
         images.numpy()[chosen.numpy() if isinstance(chosen, Tensor) else chosen] = values.numpy()
 
 
-def _size(images: Images) -> int:
-    return max(1, (_GPU if images.is_cuda else _CACHEFUL) // images[0].numel())
+def _size(images: Images, bytes_a_value: int = 2) -> int:
+    return max(1, (_GPU if images.is_cuda else _CACHEFUL) // (images[0].numel() * bytes_a_value))
 
 
 def _collected(images: Images, parts: Sequence[tuple[slice | Tensor, Callable[[], Images]]]) -> Images:

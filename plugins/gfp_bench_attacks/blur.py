@@ -65,10 +65,11 @@ def _filter(images: Images, size: int, sigma: float | str) -> Images:
     count, _, height, width = images.shape
     radius = size // 2
     planes = images.numpy().reshape(-1, height, width).transpose(1, 0, 2)
-    places, border = _mirrored(width, radius), np.r_[:radius, radius + width : width + 2 * radius]
+    places = _mirrored(width, radius)
     wide = np.empty((height, 3 * count, width + 2 * radius), dtype=np.uint8)
     wide[..., radius : radius + width] = planes
-    wide[..., border] = planes[..., places[border]]
+    wide[..., :radius] = planes[..., places[:radius]]
+    wide[..., -radius:] = planes[..., places[-radius:]]
     blurred = cv2.GaussianBlur(wide.reshape(height, -1), (size, size), _deviation(size, sigma)).reshape(wide.shape)
     return torch.from_numpy(blurred[..., radius : radius + width].transpose(1, 0, 2)).reshape(images.shape)
 
@@ -105,7 +106,7 @@ def filter_tensor(images: Images, sizes: Tensor, sigma: float | str) -> Images:
         sums = _weighted(_weighted(images[part].int(), weights[part], dim=3), weights[part], dim=2)
         return ((sums + (1 << 15)) >> 16).to(torch.uint8)
 
-    return in_parts(images, attack)
+    return in_parts(images, attack, bytes_a_value=8)
 
 
 def _weighted(values: Tensor, weights: Tensor, dim: int) -> Tensor:

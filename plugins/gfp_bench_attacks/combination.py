@@ -2,6 +2,7 @@
 
 Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4: each with probability 1/2, in the order relighting,
 cropping, blur, JPEG, noise. An image that none falls to stays as it is. Every step ends in whole grey levels.
+Frank et al., ICML 2020, arXiv:2003.08685, let single attacks fall to half of the images: ``steps=jpeg``, for example.
 """
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl

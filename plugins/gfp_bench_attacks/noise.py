@@ -40,4 +40,4 @@ class Noise(Perturbation):
                 scale = 255 * scale / noise.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
             return to_uint8(noise.mul_(scale).add_(images[part]))
 
-        return in_parts(images, attack)
+        return in_parts(images, attack, bytes_a_value=8)

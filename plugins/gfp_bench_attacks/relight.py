@@ -49,7 +49,7 @@ class Relight(Perturbation):
             harmonics = hemisphere if self.normals == "hemisphere" else _harmonics(_relief(pixels))
             return to_uint8(pixels.mul_(_gain(coefficients[part], harmonics)))
 
-        return in_parts(images, attack)
+        return in_parts(images, attack, bytes_a_value=8)
 
 
 def _gain(coefficients: Tensor, harmonics: list[Tensor]) -> Tensor:

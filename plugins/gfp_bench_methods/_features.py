@@ -30,4 +30,4 @@ def balanced_accuracy(predicted: Labels, labels: Labels) -> float:
     """Return the mean over the labels that occur of the share of right answers, 0 to 1."""
     counts = torch.bincount(labels)
     right = torch.bincount(labels[predicted == labels], minlength=len(counts))
-    return float((right[counts > 0] / counts[counts > 0]).mean())
+    return float((right[counts > 0].double() / counts[counts > 0]).mean())

@@ -61,9 +61,8 @@ class ManiFpt(Method):
 
     def skip(self, dataset: "Manifest") -> str | None:
         """Return why a dataset without real images cannot be taken."""
-        return (
-            None if "real" in dataset.source_names else f"no source is called 'real': {', '.join(dataset.source_names)}"
-        )
+        names = dataset.source_names
+        return None if "real" in names else f"no source is called 'real': {', '.join(names)}"
 
     def build(self, n_sources: int, image_shape: torch.Size) -> None:
         super().build(n_sources, image_shape)
@@ -128,12 +127,13 @@ class ManiFpt(Method):
         rng: torch.Generator,
         monitor: Monitor,
     ) -> None:
-        own = self._own_references(train)
+        labels, own = train.labels, self._own_references(train)
 
         def shuffled() -> Iterator[tuple[Tensor, Labels]]:
-            for chosen in torch.split(torch.randperm(len(train), generator=rng), _BATCH):
-                images = train.read(chosen.numpy())
-                yield self.artifacts(images, own[chosen].to(images.device)), train.labels[chosen.to(images.device)]
+            for drawn in torch.split(torch.randperm(len(train), generator=rng), _BATCH):
+                images = train.read(drawn.numpy())
+                chosen = drawn.to(images.device)
+                yield self.artifacts(images, own[chosen]), labels[chosen]
 
         def plain() -> Iterator[tuple[Tensor, Labels]]:
             return ((self.artifacts(images), labels) for images, labels in val.batches(_BATCH))
@@ -154,6 +154,6 @@ class ManiFpt(Method):
     def _own_references(self, train: ImageSet) -> Tensor:
         """Return, for every training image, which reference it is itself, or -1: its artifact would be zero."""
         if self.real_policy == "zero":
-            return torch.full((len(train),), -1)
+            return torch.full((len(train),), -1, device=train.device)
         places = {name: index for index, name in enumerate(self.reference_ids)}
-        return torch.tensor([places.get(name, -1) for name in train.ids])
+        return torch.tensor([places.get(name, -1) for name in train.ids], device=train.device)

@@ -1,9 +1,12 @@
 """Methods that break the contract, one way each; loaded as a single-file plugin."""
 
+import errno
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -33,14 +36,19 @@ class Raises(Brightness):
         raise RuntimeError("no fit today")
 
 
-class RaisesLate(Brightness):
-    """Scores the clean images, then fails on attacked ones: those that hold a value of noise below the sources'."""
+class RaisesOnce(Brightness):
+    """Fails on the first cell that it scores after a fit, and on no other."""
 
-    name = "raises-late"
+    name = "raises-once"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng, monitor=monitor)
+        self.mark = str(Path(tempfile.mkdtemp()) / "raised")
 
     def scores(self, images: Images) -> Scores:
-        if hasattr(self, "armed") or len(images) < 24:
-            raise RuntimeError("not these")
+        if not Path(self.mark).exists():
+            Path(self.mark).write_text("")
+            raise RuntimeError("not this one")
         return super().scores(images)
 
 
@@ -113,6 +121,19 @@ class NotFinite(Brightness):
         return super().scores(images) * float("nan")
 
 
+class FillsDisk(Brightness):
+    """Leaves no space for what is written after it was asked for scores."""
+
+    name = "fills-disk"
+
+    def scores(self, images: Images) -> Scores:
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        os.fsync = full
+        return super().scores(images)
+
+
 class WrongShape(Brightness):
     name = "wrong-shape"
 
@@ -161,7 +182,7 @@ class Steps(Brightness):
 @hookimpl
 def register_methods(register: Register) -> None:
     for method in (
-        Brightness, Raises, RaisesLate, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
+        Brightness, Raises, RaisesOnce, FillsDisk, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
         WrongShape, WritesToInput, Skips, Steps,
     ):  # fmt: skip
         register(method)

@@ -1,6 +1,6 @@
 """A plugin file that cuts a run short: its process and the runner are killed at a chosen rename, as by a power cut.
 
-Its attack does nothing. Every file of a run appears by rename, so the renames are the points at which one can be cut short.
+Its attack does nothing. Every file of a run appears by rename, so the renames are the points at which to cut.
 """
 
 import json

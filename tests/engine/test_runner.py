@@ -89,6 +89,7 @@ def files(root: Path) -> dict[str, bytes]:
         ("exits", "exited with code 3 before it was done"),
         ("quits", "SystemExit: 0"),
         ("crashes", "killed by SIGSEGV"),
+        ("fills-disk", "OSError: [Errno 28] No space left on device"),
         ("not-finite", "method 'not-finite' returned scores that are not finite for 24 of 24 images, expected numbers"),
         ("wrong-shape", "returned scores of shape (24, 2) and torch.float32, expected (24, 3)"),
         ("writes-to-input", "method 'writes-to-input' changed the images it was given in scores; work on a copy"),
@@ -112,6 +113,13 @@ def test_a_failed_fit_is_tried_once_and_its_immunised_cells_are_left(
     plan = planned("raises")
     assert kinds(executed(plan, options)) == ["started", "failed", "failed"]
     assert len(reasons(plan, options)) == 2
+
+
+def test_a_failed_cell_does_not_take_the_others_of_its_trial(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("raises-once", protocol=PROTOCOL.model_copy(update={"immunise": False}))
+    events = executed(plan, options)
+    ended = [(event.kind, event.cell) for event in events if event.kind in ("failed", "done")]
+    assert ended == [("failed", "clean"), ("done", "noise")]
 
 
 @pytest.mark.parametrize(("method", "limit"), [("hangs", "idle_timeout"), ("slow", "timeout")])

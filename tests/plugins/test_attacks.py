@@ -2,12 +2,14 @@
 
 import importlib
 import pkgutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 import gfp_bench_attacks
 from gfp_bench import ImageRng, Perturbation
+from gfp_bench_attacks._threads import in_parts
 
 MODULES = [
     importlib.import_module(f"gfp_bench_attacks.{module.name}")
@@ -96,6 +98,17 @@ def test_strided_images_are_images(attack: type[Perturbation]) -> None:
 def test_what_is_no_batch_of_images_is_refused(attack: type[Perturbation], images: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attack().perturb(images, streams([0, 1]))
+
+
+def test_threads_hand_on_errors_and_leave_torchs_as_they_were() -> None:
+    def fail(part: slice) -> torch.Tensor:
+        raise KeyError(part.start)
+
+    torch.set_num_threads(2)
+    with pytest.raises(KeyError):
+        in_parts(pictures(50, 64, 64), fail)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
 
 
 @every_attack

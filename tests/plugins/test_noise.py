@@ -26,6 +26,12 @@ def test_strength_is_uniform_over_its_range(rng: ImageRng, interpretation: str, 
     assert stats.kstest(strength.numpy(), "uniform", args=(5, 15)).pvalue > 0.01
 
 
+def test_noise_has_the_norm_that_is_asked_for(rng: ImageRng) -> None:
+    norm = added(Noise(3.0, 3.0, "l2"), rng).flatten(1).norm(dim=1) / 255
+    rounding = SHAPE[0] * SHAPE[1] * SHAPE[2] / 12 / 255**2  # adds its own variance
+    torch.testing.assert_close((norm.square() - rounding).sqrt(), torch.full_like(norm, 3.0), rtol=5e-3, atol=0)
+
+
 def test_noise_is_normal_and_independent(rng: ImageRng) -> None:
     noise = added(Noise(400.0, 400.0), rng).flatten(1).numpy()
     shaken = noise + np.random.default_rng(0).uniform(-0.5, 0.5, noise.shape)  # undo the steps of rounding
@@ -49,7 +55,7 @@ def test_noise_is_rounded_to_nearest_and_clipped(rng: ImageRng) -> None:
         ({"low": -1.0}, "low=-1.0, expected a number from 0 to"),
         ({"low": 30.0}, "high=20.0, expected a number from 30.0 to"),
         ({"high": float("nan")}, "high=nan, expected a number"),
-        ({"interpretation": "sigma"}, "interpretation='sigma', expected one of variance, std"),
+        ({"interpretation": "sigma"}, "interpretation='sigma', expected one of variance, std, l2"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
