@@ -5,7 +5,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -147,6 +147,14 @@ class Store:
             for cell in trial.cells
             if self.record(trial, cell) is None and (retry_failed or self.failure(trial, cell) is None)
         ]
+
+    def stale(self, trials: Iterable[Trial]) -> list[Path]:
+        """Return records in the trials' folders that are none of theirs: of another version, dataset or limit."""
+        trials = list(trials)
+        current = {self._cell(trial, cell, ".json") for trial in trials for cell in trial.cells}
+        folders = sorted({self.folder(trial) for trial in trials})
+        found = (path for folder in folders for path in sorted(folder.glob("*.json")))
+        return [path for path in found if path not in current and not path.name.endswith(".failed.json")]
 
     def drop(self, trial: Trial, kind: str) -> None:
         """Delete what a trial no longer needs."""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def test_pending_is_what_is_neither_done_nor_failed(store: Store) -> None:
     packed = pack_scores(SCORES)
     store.write(TRIAL, CELLS[1], record_of(CELLS[1], packed), packed)
     assert store.failure(TRIAL, CELLS[1]) is None
+
+
+def test_a_record_of_another_version_is_stale(store: Store) -> None:
+    assert store.stale([TRIAL]) == []
+    newer = replace(TRIAL, cells=(Cell(None, "e" * 64), CELLS[1]))
+    assert [path.name for path in store.stale([newer])] == ["clean-aaaaaaaa.json"]
+    assert store.pending(newer) == list(newer.cells)
 
 
 def test_equal_scores_are_equal_bytes() -> None:

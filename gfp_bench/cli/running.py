@@ -190,3 +190,5 @@ def _table(plan: "Plan", store: "Store") -> None:
         total += counts
     say(tabulate(rows, headers=["trial", *statuses], tablefmt="simple"))
     say(f"\n{plan.dataset}, {plan.protocol.id}: {len(rows)} trials, {total.total()} cells, {total['done']} done")
+    for path in store.stale(plan.trials):
+        say(f"stale: {path} (made by another version, dataset or limit; no board takes it)")

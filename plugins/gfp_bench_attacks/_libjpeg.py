@@ -59,7 +59,7 @@ def roundtrip_tensor(images: Images, quality: int | Tensor, subsampling: str = "
     if subsampling not in ("4:2:0", "4:4:4"):
         raise ValueError(f"JPEG subsampling {subsampling!r}, expected 4:2:0 or 4:4:4")
     size = max(1, _BATCH // max(1, images[:1].numel()))
-    attacked = torch.empty_like(images)
+    attacked = torch.empty_like(images, memory_format=torch.contiguous_format)
     for start in range(0, len(images), size):
         part = slice(start, start + size)
         attacked[part] = _roundtrip(images[part], qualities[part], halved=subsampling == "4:2:0")

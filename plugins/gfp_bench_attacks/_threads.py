@@ -61,7 +61,7 @@ def _collected(images: Images, parts: Sequence[tuple[slice | Tensor, Callable[[]
 
     A pool lives for one batch: one kept for longer would be dead in a forked process, and waited for.
     """
-    attacked = torch.empty_like(images)
+    attacked = torch.empty_like(images, memory_format=torch.contiguous_format)
 
     def work(part: tuple[slice | Tensor, Callable[[], Images]]) -> None:
         index, attack = part
