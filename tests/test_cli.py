@@ -2,8 +2,11 @@
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +104,21 @@ def test_usage_errors_are_exit_2(cli: Callable, words: tuple[str, ...], message:
     code, _, err = cli(*words)
     assert code == 2
     assert message in " ".join(err.replace("│", " ").split())
+
+
+def test_an_interrupt_is_exit_130_and_leaves_nothing_running(toy: Manifest, cache: Path, tmp_path: Path) -> None:
+    words = ["run", "-d", str(toy.file), "-m", "slow", "--plugin", FAULTS, "--seeds", "0", "-j", "1"]
+    code = f"import sys; sys.argv[1:] = {words!r}; from gfp_bench.cli import main; main()"
+    environment = os.environ | {"GFP_BENCH_CACHE": str(cache)}
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=file)
+    while "majority" not in log.read_text() and process.poll() is None:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130, log.read_text()
+    assert "the same command goes on" in log.read_text()
+    assert not list(tmp_path.rglob("claim*"))
 
 
 def test_a_damaged_dataset_is_exit_3(cli: Callable, tmp_path: Path) -> None:

@@ -70,5 +70,3 @@ def main() -> None:
         stop(CHECK_FAILED, str(error))
     except OSError as error:
         stop(1, f"{error.filename or 'a file'}: {error.strerror}; what is done is kept, the same command goes on")
-    except KeyboardInterrupt:
-        stop(INTERRUPTED, "interrupted; what is done is kept, the same command goes on")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfp_bench.cli import app, cache, data_folders, results, say, stop, tell
+from gfp_bench.cli import INTERRUPTED, app, cache, data_folders, results, say, stop, tell
 
 if TYPE_CHECKING:
     from gfp_bench.manifests import Manifest
@@ -66,8 +66,11 @@ def run(
         checkpoint_every,
     )
     Dataset(manifest, cache()).pixels()  # checked and decoded once, before any trial's clock runs
-    with Progress() as progress:
-        execute(plan, options, progress.report)
+    try:
+        with Progress() as progress:
+            execute(plan, options, progress.report)
+    except KeyboardInterrupt:
+        stop(INTERRUPTED, "interrupted; what is done is kept, the same command goes on")
     _conclude(plan, manifest, options.results)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._settings import check_choice, check_number, check_window
+from gfp_bench_attacks._settings import check_number, check_window
 from gfp_bench_attacks._threads import by_parameters, in_parts, take
 
 _LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
@@ -39,10 +39,10 @@ class Blur(Perturbation):
     def __init__(self, smallest: int = 1, largest: int = 9, sigma: float | str = "opencv0") -> None:
         check_window("smallest", smallest, 1, _LARGEST)
         check_window("largest", largest, smallest, _LARGEST)
-        if isinstance(sigma, str):
-            check_choice("sigma", sigma, ("opencv0", "frank4", "a number of pixels"))
-        else:
+        if not isinstance(sigma, str):
             check_number("sigma", sigma, 0.1, 100)
+        elif sigma not in ("opencv0", "frank4"):
+            raise ValueError(f"setting sigma={sigma!r}, expected opencv0, frank4 or a number of pixels from 0.1 to 100")
         self.smallest, self.largest = smallest, largest  # kernel sizes, in pixels
         self.sigma = sigma  # deviation in pixels, or a rule: opencv0 (by size) or frank4 (always 4)
 

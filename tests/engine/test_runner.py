@@ -157,6 +157,21 @@ def test_a_folder_that_cannot_be_written(planned: Callable[..., Plan], options: 
         executed(planned("brightness"), replace(options, results=tmp_path / "file" / "results"))
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_gives(planned: Callable[..., Plan], options: Options, tmp_path: Path) -> None:
+    plan = planned("brightness")
+    gpu = replace(options, device="cuda", results=tmp_path / "gpu")
+    executed(plan, options)
+    executed(plan, gpu)
+    for trial in plan.trials:
+        for cell in trial.cells:
+            first, second = (Store(each.results).record(trial, cell) for each in (options, gpu))
+            assert first is not None
+            assert second is not None
+            assert first.metrics == second.metrics
+            assert second.provenance["device"] != "cpu"
+
+
 def test_cuda_where_there_is_none(
     planned: Callable[..., Plan], options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ def test_strided_images_are_images(attack: type[Perturbation]) -> None:
         (torch.zeros(3, 8, 8, dtype=torch.uint8), r"shape \(3, 8, 8\), expected \(n, 3, h, w\)"),
         (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), r"shape \(2, 3, 0, 8\), expected .* at least 1 x 1"),
         (torch.zeros(3, 3, 8, 8, dtype=torch.uint8), r"got 2 random streams for 3 images"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device="meta"), r"images on meta and random streams on cpu"),
     ],
 )
 def test_what_is_no_batch_of_images_is_refused(attack: type[Perturbation], images: torch.Tensor, message: str) -> None:
