@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Literal
@@ -51,10 +50,10 @@ class Outcome:
 def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading.Event) -> Outcome:
     """Run a job in a process of its own and return how it ended; when ``stop`` is set, end it.
 
-    Processes come from a fork server that has loaded torch once. What they print goes to ``log``, its middle left
-    out when it is long.
+    Processes come from the fork server of `warm_up`. What they print goes to ``log``, its middle left out when it is
+    long.
     """
-    context = preload()
+    context = get_context("forkserver")
     events, their_events = context.Pipe()
     output, their_output = context.Pipe(duplex=False)
     process = context.Process(target=main, args=(job, their_events, their_output), daemon=True)
@@ -81,8 +80,8 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
     return outcome
 
 
-def preload() -> ForkServerContext:
-    """Return the fork server's context; it will load once what every trial needs, the built-in plugins included."""
+def warm_up() -> None:
+    """Start the fork server and wait until it has loaded what every trial needs, the built-in plugins included."""
     import gfp_bench_attacks
     import gfp_bench_methods
 
@@ -90,7 +89,9 @@ def preload() -> ForkServerContext:
     plugins = [f"{p.__name__}.{module.name}" for p in packages for module in iter_modules(p.__path__)]
     context = get_context("forkserver")
     context.set_forkserver_preload(["gfp_bench.trial", "sklearn.svm", *plugins])
-    return context
+    process = context.Process(target=int)
+    process.start()
+    process.join()
 
 
 def _end(pid: int) -> None:

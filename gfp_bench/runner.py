@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gfp_bench import __version__
-from gfp_bench.child import Limits, Outcome, supervise
+from gfp_bench.child import Limits, Outcome, supervise, warm_up
 from gfp_bench.errors import UsageError
 from gfp_bench.files import write_atomically
 from gfp_bench.plan import Plan, Trial, plan_to_json
@@ -123,6 +123,7 @@ class _Run:
 
     def execute(self, groups: Sequence[Sequence[Trial]]) -> None:
         """Run the clean trials, and the immunised ones of a group as soon as its clean one is through."""
+        warm_up()
         pool = ThreadPoolExecutor(self.slots)
         try:
             rest: dict[Future[None], Sequence[Trial]] = {pool.submit(self._trial, g[0], None, g): g for g in groups}

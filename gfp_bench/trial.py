@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -86,7 +87,15 @@ def main(job: Job, events: Connection, log: Connection) -> None:
     except BaseException as error:
         traceback.print_exc()
         events.send(("error", _reason(error)))
-        raise SystemExit(1) from error
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking torch apart first, which takes half a second; all files are closed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _die_with_runner(events: Connection) -> None:

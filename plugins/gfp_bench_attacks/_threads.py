@@ -20,23 +20,26 @@ def in_parts(images: Images, attack: Callable[[slice], Images], *, bytes_a_value
     """Return what ``attack``, which keeps so many bytes for every value, makes of the slices of a batch."""
     size = _size(images, bytes_a_value)
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
-    return _collected(images, [(part, partial(attack, part)) for part in parts])
+    return _collected(images, [(part, partial(attack, part)) for part in parts], torch.get_num_threads())
 
 
-def by_parameters(images: Images, parameters: Tensor, attack: Callable[[Tensor, list[int]], Images]) -> Images:
+def by_parameters(
+    images: Images, parameters: Tensor, attack: Callable[[Tensor, list[int]], Images], *, own_threads: bool = False
+) -> Images:
     """Return images attacked together where they share parameters.
 
     Args:
         images: The batch.
         parameters: (n, k) whole numbers, on the images' device.
         attack: Takes the (m,) indices of some images and their k parameters.
+        own_threads: Whether ``attack`` uses threads itself, and so gets none.
     """
     kinds, kind = torch.unique(parameters, dim=0, return_inverse=True)
     parts: list[tuple[Tensor, Callable[[], Images]]] = []
     for number, values in enumerate(kinds.tolist()):
         members = torch.split((kind == number).nonzero()[:, 0], _size(images))
         parts += [(chosen, partial(attack, chosen, values)) for chosen in members]
-    return _collected(images, parts)
+    return _collected(images, parts, 1 if own_threads else torch.get_num_threads())
 
 
 def take(images: Images, chosen: Tensor) -> Tensor:
@@ -56,7 +59,7 @@ def _size(images: Images, bytes_a_value: int = 2) -> int:
     return max(1, (_GPU if images.is_cuda else _CACHEFUL) // (images[0].numel() * bytes_a_value))
 
 
-def _collected(images: Images, parts: Sequence[tuple[slice | Tensor, Callable[[], Images]]]) -> Images:
+def _collected(images: Images, parts: Sequence[tuple[slice | Tensor, Callable[[], Images]]], threads: int) -> Images:
     """Return the batch whose indices hold what their calls give.
 
     A pool lives for one batch: one kept for longer would be dead in a forked process, and waited for.
@@ -67,8 +70,7 @@ def _collected(images: Images, parts: Sequence[tuple[slice | Tensor, Callable[[]
         index, attack = part
         put(attacked, index, attack())
 
-    threads = 1 if images.is_cuda else torch.get_num_threads()
-    if min(threads, len(parts)) < 2:
+    if images.is_cuda or min(threads, len(parts)) < 2:
         for part in parts:
             work(part)
         return attacked

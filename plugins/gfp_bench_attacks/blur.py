@@ -55,7 +55,7 @@ class Blur(Perturbation):
         def attack(chosen: Tensor, size: list[int]) -> Images:
             return _filter(take(images, chosen), size[0], self.sigma)
 
-        return by_parameters(images, sizes[:, None], attack)
+        return by_parameters(images, sizes[:, None], attack, own_threads=True)
 
 
 def _filter(images: Images, size: int, sigma: float | str) -> Images:

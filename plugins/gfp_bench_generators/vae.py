@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
@@ -101,6 +100,10 @@ class VAE(Generator):
     @torch.no_grad()
     def _mixture(self, encoder: nn.Module, pool: Images, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weights, means and Cholesky factors of Gaussians fitted to one posterior draw an image."""
+        from sklearn.mixture import (
+            GaussianMixture,
+        )  # here, since a second to load it is too long for all that only sample
+
         posteriors = (encoder(to_unit(part)).cpu().chunk(2, dim=1) for part in batches(pool))
         draws = torch.cat([_drawn(mean, spread, rng) for mean, spread in posteriors])
         seed = int(torch.randint(2**31, (), generator=rng))

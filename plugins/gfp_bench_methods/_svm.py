@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from sklearn.svm import SVC, LinearSVC
 from torch import Tensor
 
 from gfp_bench import Labels, Scores
@@ -40,6 +39,8 @@ def fit_kernel_machine(features: Tensor, labels: Labels, n_sources: int, kernel:
     Raises:
         ValueError: If a source has no row.
     """
+    from sklearn.svm import SVC  # here, since a second to load it is too long for all that does not fit
+
     _check_sources(labels, n_sources)
     svc = SVC(C=c, kernel=kernel.name, gamma=kernel.gamma, degree=3, coef0=0.0)
     svc.fit(features.cpu().numpy(), labels.cpu().numpy())
@@ -73,6 +74,8 @@ def fit_linear_machine(features: Tensor, labels: Labels, n_sources: int, c: floa
     Raises:
         ValueError: If a source has no row.
     """
+    from sklearn.svm import LinearSVC
+
     _check_sources(labels, n_sources)
     svc = LinearSVC(C=c, dual=False, max_iter=10_000).fit(features.cpu().numpy(), labels.cpu().numpy())
     normals, offsets = torch.from_numpy(svc.coef_), torch.from_numpy(svc.intercept_)

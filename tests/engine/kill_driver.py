@@ -7,7 +7,7 @@ from dataclasses import replace
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
-from gfp_bench.child import preload
+from gfp_bench.child import warm_up
 from gfp_bench.manifests import read_manifest
 from gfp_bench.plan import Plan, make_plan
 from gfp_bench.plugins import load_plugins
@@ -46,8 +46,7 @@ def main(manifest: Path, cache: Path, scratch: Path) -> None:
     plan = plan_of(manifest)
     fork = get_context("fork")
     os.environ["KILL_ORDER"] = str(scratch / "order.json")
-    preload()
-    forkserver.ensure_running()  # once, for all attempts
+    warm_up()  # once, for all attempts
 
     def run_apart(results: Path, at: int, when: str) -> tuple[int | None, list[str]]:
         done = scratch / "done"
