@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _RATE = 1e-3
-_FIT = {"full": Length(20), "smoke": Length(2, limit=15)}
+_FIT = {"full": Length(20), "smoke": Length(4, limit=15)}
 _IMMUNISE = {"full": Length(2), "smoke": Length(1, limit=6)}  # at a tenth of the rate
 _SIDES = (8, 16, 32, 64, 128, 256, 512, 1024)
 _EXPECTED_SIZE = "squares with a side of 8, 16, 32, ... 1024"
@@ -42,7 +42,7 @@ class Yu19(Method):
 
     def __init__(self, budget: str = "full") -> None:
         check_choice(self.name, "budget", budget, _FIT)
-        self.budget = budget  # full: 20 epochs; smoke: 2 epochs of at most 480 images
+        self.budget = budget  # full: 20 epochs; smoke: 4 epochs of at most 480 images
         self.deviations = (
             f"{_FIT[budget].phrase(_BATCH)}, the best on validation images kept (paper: 10^8 images)",
             f"immunised for {_IMMUNISE[budget].phrase(_BATCH)} at a tenth of the rate (paper: not given)",
