@@ -1,9 +1,12 @@
-"""A trial's process, seen from outside: start it, listen, end it when a limit passes, say what became of it."""
+"""A trial's process: start it, listen, end it when a limit passes, say what became of it; and what it runs inside."""
 
 import os
+import resource
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,10 +14,11 @@ from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
+from gfp_bench.errors import GfpBenchError
 from gfp_bench.records import Failure
-from gfp_bench.trial import Job, main
+from gfp_bench.trial import Job, execute
 
 _POLL = 0.5  # seconds between two looks at the limits
 _LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
@@ -88,7 +92,7 @@ def warm_up() -> None:
     packages = (gfp_bench_attacks, gfp_bench_methods)
     plugins = [f"{p.__name__}.{module.name}" for p in packages for module in iter_modules(p.__path__)]
     context = get_context("forkserver")
-    context.set_forkserver_preload(["gfp_bench.trial", "sklearn.svm", *plugins])
+    context.set_forkserver_preload(["gfp_bench.child", "sklearn.svm", *plugins])
     process = context.Process(target=int)
     process.start()
     process.join()
@@ -172,3 +176,43 @@ class _Watch:
                 log.write_bytes(bytes(self._head) + gap + bytes(self._tail))
         self._events.close()
         self._output.close()
+
+
+def main(job: Job, events: Connection, log: Connection) -> None:
+    """Run a job in a fresh process, output going to ``log`` and what happens to ``events``.
+
+    Events are those of `execute`, and ("error", reason) at a bad end.
+    """
+    os.setsid()  # so that whatever a plugin starts can be ended with it
+    for stream in (1, 2):
+        os.dup2(log.fileno(), stream)
+    threading.Thread(target=_die_with_runner, args=(events,), daemon=True).start()
+    if job.memory and job.device == "cpu":
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
+    try:
+        execute(job, events.send)
+    except BaseException as error:
+        traceback.print_exc()
+        events.send(("error", _reason(error)))
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking torch apart first, which only takes time: all files are closed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _die_with_runner(events: Connection) -> None:
+    """End this process when the runner's end of the pipe closes, so that a killed run leaves no one behind."""
+    try:
+        events.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, GfpBenchError) and text else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -14,7 +14,7 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from gfp_bench.standings import Board, Cell, Standing, standings
 from gfp_bench.statistics import RESAMPLES
-from gfp_bench.tables import Notes, interval_table, main_table, percent, rank
+from gfp_bench.tables import Notes, interval_table, main_table, percent, rank, short_table
 
 _LEGEND = (
     "Balanced accuracy in percent, averaged over seeds. In brackets its 95 % interval over test images: percentile "
@@ -45,6 +45,13 @@ def markdown(board: Board) -> str:
         *(["## Under attack, with intervals", intervals] if board.attacks else []),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def screen(board: Board) -> str:
+    """Return the board in short, for a terminal: intervals, ties and notes stand in the Markdown."""
+    table = tabulate(short_table(board, standings(board)), headers="keys", tablefmt="simple", disable_numparse=True)
+    legend = "Balanced accuracy in percent; under each attack: attacked → immunised."
+    return f"{board.dataset}, {board.protocol}\n\n{table}\n\n{legend}\n"
 
 
 def latex(board: Board) -> str:

@@ -37,6 +37,30 @@ def main_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
     ]
 
 
+def short_table(board: Board, found: Sequence[Standing]) -> Table:
+    """Return one line a row, narrow enough for a terminal: percent, under attack in whole percent."""
+    return [
+        {
+            "rank": rank(standing),
+            "method": standing.row.title,
+            "clean": _short(standing, _CLEAN, 1),
+            **{
+                attack: " → ".join(_short(standing, place, 0) for place in _under(board, attack))
+                for attack in board.attacks
+            },
+        }
+        for standing in found
+    ]
+
+
+def _short(standing: Standing, place: Place, digits: int) -> str:
+    estimate = standing.estimates.get(place)
+    if estimate:
+        return f"{100 * estimate.accuracy:.{digits}f}"
+    lacking = [cell.status for cell in standing.cells.get(place, ()) if cell.status != "done"]
+    return lacking[0] if lacking else "not run"
+
+
 def interval_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
     """Return one line a row and attack, with what the main table has no room for."""
     return [

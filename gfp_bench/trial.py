@@ -1,20 +1,16 @@
-"""Execute one trial in a process of its own; the only caller of methods and attacks."""
+"""Execute one trial, in the process that it has for itself; the only caller of methods and attacks."""
 
 import os
 import platform
 import resource
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from gfp_bench.attack import Perturbation
 from gfp_bench.checkpoints import TrialMonitor, seed_of, seeded
 from gfp_bench.datasets import Dataset, load_dataset
-from gfp_bench.errors import GfpBenchError, PluginError
+from gfp_bench.errors import PluginError
 from gfp_bench.images import ImageSet
 from gfp_bench.method import Method
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
@@ -35,6 +31,8 @@ from gfp_bench.records import Record, Store, pack_scores
 from gfp_bench.rng import ImageRng
 from gfp_bench.tasks import load_task
 from gfp_bench.types import Images
+
+Send = Callable[[tuple[Any, ...]], None]
 
 
 @dataclass(frozen=True)
@@ -70,48 +68,12 @@ class Job:
     revision: dict[str, Any]
 
 
-def main(job: Job, events: Connection, log: Connection) -> None:
-    """Run a job in a fresh process, output going to ``log`` and what happens to ``events``.
+def execute(job: Job, send: Send) -> None:
+    """Fit, if there is no fitted state yet, and score the pending cells.
 
-    Events are tuples: ("stake", cell keys) before each step that can fail, ("progress", step, total, values),
-    ("done", cell key), ("error", reason), ("timing", seconds by step).
+    What happens is sent as tuples: ("stake", cell keys) before each step that can fail, ("progress", step, total,
+    values), ("done", cell key), ("timing", seconds by step).
     """
-    os.setsid()  # so that whatever a plugin starts can be ended with it
-    for stream in (1, 2):
-        os.dup2(log.fileno(), stream)
-    Thread(target=_die_with_runner, args=(events,), daemon=True).start()
-    if job.memory and job.device == "cpu":
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
-    try:
-        _execute(job, events)
-    except BaseException as error:
-        traceback.print_exc()
-        events.send(("error", _reason(error)))
-        _leave(1)
-    _leave(0)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process without taking torch apart first, which takes half a second; all files are closed."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _die_with_runner(events: Connection) -> None:
-    """End this process when the runner's end of the pipe closes, so that a killed run leaves no one behind."""
-    try:
-        events.recv()
-    except (EOFError, OSError):
-        os._exit(1)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, GfpBenchError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _execute(job: Job, events: Connection) -> None:
     torch.set_num_threads(1)  # sums depend on how they are split: one thread everywhere, one trial a core
     torch.backends.cudnn.benchmark = False
     if job.device != "cpu":  # with one thread a CPU has no order to vary
@@ -120,20 +82,20 @@ def _execute(job: Job, events: Connection) -> None:
     with threadpool_limits(1):
         store = Store(job.results)
         pending = store.pending(job.trial)
-        events.send(("stake", [cell.key for cell in pending]))
+        send(("stake", [cell.key for cell in pending]))
         clock = _Clock()
         plugins = load_plugins(job.plugin_files)
         data = load_dataset(job.manifest, cache=job.cache)
-        work = _Work(job, store, plugins, data, clock, events)
+        work = _Work(job, store, plugins, data, clock, send)
         if not store.path(job.trial, "state").exists():
             work.fit()
         for cell in pending:
-            events.send(("stake", [cell.key]))
+            send(("stake", [cell.key]))
             work.score(cell)
-            events.send(("done", cell.key))
+            send(("done", cell.key))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gpu = torch.cuda.max_memory_allocated() if job.device != "cpu" else 0
-        events.send(("timing", clock.seconds | {"peak_memory": peak, "peak_gpu_memory": gpu}))
+        send(("timing", clock.seconds | {"peak_memory": peak, "peak_gpu_memory": gpu}))
 
 
 class _Clock:
@@ -163,12 +125,10 @@ class _Work:
     plugins: Plugins
     data: Dataset
     clock: _Clock
-    events: Connection
+    send: Send
 
     def __post_init__(self) -> None:
-        self.monitor = TrialMonitor(
-            self.store.path(self.job.trial, "checkpoint"), self.events.send, self.job.checkpoint_every
-        )
+        self.monitor = TrialMonitor(self.store.path(self.job.trial, "checkpoint"), self.send, self.job.checkpoint_every)
         self._loaded: Method | None = None
 
     def fit(self) -> None:

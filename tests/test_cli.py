@@ -108,7 +108,8 @@ def test_usage_errors_are_exit_2(cli: Callable, words: tuple[str, ...], message:
 
 def test_an_interrupt_is_exit_130_and_leaves_nothing_running(toy: Manifest, cache: Path, tmp_path: Path) -> None:
     words = ["run", "-d", str(toy.file), "-m", "slow", "--plugin", FAULTS, "--seeds", "0", "-j", "1"]
-    code = f"import sys; sys.argv[1:] = {words!r}; from gfp_bench.cli import main; main()"
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # jobs of a shell ignore it
+    code = f"{heed}; sys.argv[1:] = {words!r}; from gfp_bench.cli import main; main()"
     environment = os.environ | {"GFP_BENCH_CACHE": str(cache)}
     log = tmp_path / "log"
     with log.open("w") as file:

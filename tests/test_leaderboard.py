@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gfp_bench.errors import RecordError
-from gfp_bench.leaderboard import Timing, csv, latex, markdown, timing_markdown
+from gfp_bench.leaderboard import Timing, csv, latex, markdown, screen, timing_markdown
 from gfp_bench.standings import Board, Cell, Row, Status, standings
 
 SOURCES = ("dcgan", "real", "vae", "wgan-gp")
@@ -266,3 +266,10 @@ def test_outcomes_that_contradict_the_recorded_metrics_are_refused() -> None:
 def test_timing_sums_over_trials() -> None:
     text = timing_markdown("mini", [Timing("knn", 3.0, 1.0, 412.4), Timing("knn", 2.0, 1.5, 300.0)])
     assert lines(text, "knn")[0] == ["`knn`", "2", "5.0", "2.5", "2.5", "2.00", "412"]
+
+
+def test_the_screen_fits_eighty_columns() -> None:
+    text = screen(broken("slow", "timeout", "took longer than 5 s"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "timeout" in text
+    assert text.splitlines()[4].split()[0] == "1"

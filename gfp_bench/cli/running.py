@@ -1,6 +1,7 @@
 """`run`, `plan`, `status`: from a request to a plan, and from a plan to records."""
 
 import json
+import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -150,11 +151,13 @@ def _numbers(text: str) -> list[int]:
 def _conclude(plan: "Plan", manifest: "Manifest", folder: Path) -> None:
     """Print the board, where it lies, and what became of the cells; exit with 1 if any has failed."""
     from gfp_bench.boards import board_of, write_board
+    from gfp_bench.leaderboard import screen
     from gfp_bench.records import Store
 
     store = Store(folder)
-    path = write_board(board_of(plan, manifest, store), plan, store, folder)
-    say(path.read_text())
+    board = board_of(plan, manifest, store)
+    path = write_board(board, plan, store, folder)
+    say(screen(board) if sys.stdout.isatty() else path.read_text())
     states = [_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells]
     counts = Counter(state["status"] for state in states)
     tell(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
