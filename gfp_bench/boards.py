@@ -194,9 +194,9 @@ def publish(plan: Plan, manifest: Manifest, store: Store, folder: Path) -> Path:
         raise UsageError(
             f"a run with --limit {plan.limit} is not the benchmark and cannot be published; run without it"
         )
-    published = Store(folder / "records" / board_name(plan))
-    if published.root.exists():
-        shutil.rmtree(published.root)
+    final = Store(folder / "records" / board_name(plan))
+    published = Store(final.root.with_name(f".{final.root.name}.partial"))
+    shutil.rmtree(published.root, ignore_errors=True)
     published.root.mkdir(parents=True)
     write_atomically(published.root / "plan.json", to_json(plan_to_json(plan)))
     for trial in plan.trials:
@@ -212,7 +212,10 @@ def publish(plan: Plan, manifest: Manifest, store: Store, folder: Path) -> Path:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **inside)  # type: ignore[arg-type] # an array named as its flag is none of ours
             write_atomically(_archive(published, trial), buffer.getvalue())
-    return write_board(board_of(plan, manifest, published), plan, store, folder)
+    if final.root.exists():  # not before all of the new one stands
+        shutil.rmtree(final.root)
+    published.root.rename(final.root)
+    return write_board(board_of(plan, manifest, final), plan, store, folder)
 
 
 def drift(board: Path, manifest: Manifest) -> list[str]:

@@ -131,6 +131,7 @@ class Store:
 
     def fail(self, trial: Trial, cell: Cell, status: Failure, reason: str) -> None:
         """Keep why a cell has no numbers."""
+        self.folder(trial).mkdir(parents=True, exist_ok=True)
         log = str(self.path(trial, "log").relative_to(self.root))
         write_atomically(
             self._cell(trial, cell, ".failed.json"), to_json(asdict(Failed(cell.key, status, reason, log)))

@@ -152,7 +152,7 @@ class _Run:
                     return
                 retry = self.options.retry_failed
                 while not self.stop.is_set() and self._wanted(trial, base, needed_for, retry=retry):
-                    if not self._launch(trial, base, device, retry=retry):
+                    if not self._launch(trial, base, device, needed_for, retry=retry):
                         break
                     retry = False
         finally:
@@ -168,7 +168,9 @@ class _Run:
             return False
         return any(self.store.pending(other, retry_failed=retry) for other in needed_for)
 
-    def _launch(self, trial: Trial, base: Trial | None, device: str, *, retry: bool) -> bool:
+    def _launch(
+        self, trial: Trial, base: Trial | None, device: str, needed_for: Sequence[Trial], *, retry: bool
+    ) -> bool:
         """Run a trial's process once, keep what it leaves; returns whether another launch can help."""
         self.report(Event("started", trial))
         names = {cell.key: cell.name for cell in trial.cells}
@@ -191,17 +193,23 @@ class _Run:
             write_atomically(self.store.path(trial, "timing"), to_json(outcome.timing))
             self.report(Event("finished", trial))
             return False
-        return self._failed(trial, outcome)
+        return self._failed(trial, needed_for, outcome)
 
-    def _failed(self, trial: Trial, outcome: Outcome) -> bool:
+    def _failed(self, trial: Trial, needed_for: Sequence[Trial], outcome: Outcome) -> bool:
+        """Keep why cells failed: those of the step in hand, or all that waited for a process that never named one.
+
+        A clean trial that is fitted again, for its immunised ones alone, takes those with it. Returns whether another
+        launch can help: each one that ends badly has lost a cell or kept one, so there is an end.
+        """
         status: Failure = "timeout" if outcome.status == "timeout" else "failed"
-        lost = [cell for cell in trial.cells if cell.key in outcome.stake and self.store.record(trial, cell) is None]
-        for cell in lost:
-            self.store.fail(trial, cell, status, outcome.reason)
-            self.report(Event(outcome.status, trial, cell=cell.name, text=outcome.reason))
-        if not lost:
-            self.report(Event(outcome.status, trial, text=outcome.reason))
-        return bool(lost)
+        own = [(trial, cell) for cell in self.store.pending(trial)]
+        waiting = own or [(other, cell) for other in needed_for for cell in self.store.pending(other)]
+        for other, cell in waiting:
+            if not outcome.stake or cell.key in outcome.stake:
+                reason = outcome.reason if other is trial else f"clean, fitted again: {outcome.reason}"
+                self.store.fail(other, cell, status, reason)
+                self.report(Event(status, other, cell=cell.name, text=reason))
+        return True
 
     def _job(self, trial: Trial, base: Trial | None, device: str) -> Job:
         options = self.options

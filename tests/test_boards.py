@@ -73,6 +73,13 @@ def test_publishing_twice_leaves_equal_bytes(plan: Plan, toy: Manifest, store: S
     assert before == {path: path.read_bytes() for path in published.parent.rglob("*") if path.is_file()}
 
 
+def test_a_publication_that_fails_leaves_the_old_one(plan: Plan, toy: Manifest, store: Store, published: Path) -> None:
+    next(store.folder(plan.trials[-1]).glob("*.npz")).write_bytes(b"damaged")
+    with pytest.raises(RecordError, match="is not the one its record was made with"):
+        publish(plan, toy, store, published.parent)
+    assert drift(published, toy) == []
+
+
 def edit_board(board: Path) -> None:
     board.write_text(board.read_text().replace("66", "99"))
 

@@ -76,7 +76,9 @@ def _check(folder: Path) -> None:
     """Exit with `DRIFT` unless every published board is what its records give."""
     from gfp_bench.boards import drift, stored_plan
 
-    names = sorted(path.name for path in (folder / "records").glob("*") if path.is_dir())
+    names = sorted(
+        path.name for path in (folder / "records").glob("*") if path.is_dir() and not path.name.startswith(".")
+    )
     found = []
     for name in names:
         board = folder / f"{name}.md"

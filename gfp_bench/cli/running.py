@@ -170,6 +170,8 @@ def _conclude(plan: "Plan", manifest: "Manifest", folder: Path) -> None:
     tell(f"board: {path}")
     if counts["failed"] or counts["timeout"]:
         stop(1, "some cells failed; mend the cause, then run the same command with --retry-failed")
+    if counts["not run"]:
+        stop(1, "some cells are left to another run; the same command again takes what it leaves")
 
 
 def _cell_state(store: "Store", trial: Any, cell: Any) -> dict[str, Any]:  # Trial, Cell: torch-free, imported late

@@ -121,6 +121,20 @@ class NotFinite(Brightness):
         return super().scores(images) * float("nan")
 
 
+class FitsOnce(Brightness):
+    """Cannot be fitted where a file says so."""
+
+    name = "fits-once"
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        if Path(self.mark).exists():
+            raise RuntimeError("not again")
+        super().fit(train, val, rng=rng, monitor=monitor)
+
+
 class FillsDisk(Brightness):
     """Leaves no space for what is written after it was asked for scores."""
 
@@ -182,7 +196,8 @@ class Steps(Brightness):
 @hookimpl
 def register_methods(register: Register) -> None:
     for method in (
-        Brightness, Raises, RaisesOnce, FillsDisk, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
+        Brightness, Raises, RaisesOnce, FillsDisk,
+        FitsOnce, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
         WrongShape, WritesToInput, Skips, Steps,
     ):  # fmt: skip
         register(method)

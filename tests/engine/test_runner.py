@@ -115,6 +115,27 @@ def test_a_failed_fit_is_tried_once_and_its_immunised_cells_are_left(
     assert len(reasons(plan, options)) == 2
 
 
+def test_a_clean_fit_that_fails_when_repeated_is_no_silence(
+    planned: Callable[..., Plan], options: Options, tmp_path: Path
+) -> None:
+    plan = planned("fits-once", mark=str(tmp_path / "mark"))
+    clean = replace(plan, trials=plan.trials[:1])
+    executed(clean, options)  # leaves no state behind, since nothing waits for it
+    (tmp_path / "mark").write_text("")
+    assert kinds(executed(plan, options)) == ["started", "failed", "failed"]
+    assert reasons(plan, options) == ["clean, fitted again: RuntimeError: not again"] * 2
+
+
+def test_a_process_that_dies_before_its_first_step_fails_its_cells(
+    planned: Callable[..., Plan], options: Options
+) -> None:
+    plan = planned("brightness", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    broken = options.results.parent / "broken.py"
+    broken.write_text("import os\nos._exit(5)\n")
+    executed(plan, replace(options, plugin_files=(FAULTS, broken)))
+    assert reasons(plan, options) == ["exited with code 5 before it was done"]
+
+
 def test_a_failed_cell_does_not_take_the_others_of_its_trial(planned: Callable[..., Plan], options: Options) -> None:
     plan = planned("raises-once", protocol=PROTOCOL.model_copy(update={"immunise": False}))
     events = executed(plan, options)
