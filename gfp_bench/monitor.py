@@ -1,6 +1,9 @@
 """How a plugin reports that it is alive and lets a killed training go on."""
 
+from collections.abc import Callable
+
 from gfp_bench.state import State
+from gfp_bench.types import Images
 
 
 class Monitor:
@@ -24,6 +27,9 @@ class Monitor:
     def restored(self) -> State:
         """Return the state last kept by a training that was killed, or None; puts every random stream back as well."""
         return None
+
+    def preview(self, step: int, draw: Callable[[], Images]) -> None:
+        """Offer samples of a training at ``step``; ``draw`` is called if they are wanted, and leaves no trace in it."""
 
 
 SILENT = Monitor()

@@ -33,6 +33,7 @@ def train(
     batch: int,
     rng: torch.Generator,
     monitor: Monitor,
+    preview: Callable[[Network], Images] | None = None,
 ) -> Network:
     """Update a generator for some steps, from the monitor's last checkpoint on if it has one.
 
@@ -44,7 +45,8 @@ def train(
         steps: Updates in all.
         batch: Images a batch.
         rng: Draws the batches.
-        monitor: Takes progress and checkpoints.
+        monitor: Takes progress, checkpoints and previews.
+        preview: Draws a few samples from a copy of the averaged generator, always from the same latents.
 
     Returns:
         The averaged generator.
@@ -66,6 +68,8 @@ def train(
         _refuse_divergence(losses, parts.values(), step)
         _average(averaged, generator, min(_DECAY, step / (step + 10)))
         monitor.checkpoint({"step": step, **{name: part.state_dict() for name, part in parts.items()}})
+        if preview is not None:
+            monitor.preview(step, lambda: preview(copy.deepcopy(averaged)))
         monitor.progress(step, steps, **losses)
     return averaged
 
