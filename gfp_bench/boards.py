@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gfp_bench import curves
 from gfp_bench.errors import RecordError, UsageError
 from gfp_bench.files import write_atomically
 from gfp_bench.leaderboard import Timing, csv, latex, markdown, timing_markdown
 from gfp_bench.manifests import Manifest, read_index
 from gfp_bench.plan import Cell, Plan, Trial, method_title, plan_from_json, plan_to_json
+from gfp_bench.protocols import protocol_names
 from gfp_bench.records import Record, Store, to_json
-from gfp_bench.standings import Board, Row, Status
+from gfp_bench.standings import Board, Ladder, Row, Status
 from gfp_bench.standings import Cell as BoardCell
 from gfp_bench.tasks import load_task
 
@@ -69,12 +71,20 @@ def board_of(plan: Plan, manifest: Manifest, store: Store) -> Board:
         sources=manifest.source_names,
         labels=labels,
         groups=test["group"].to_numpy(),
-        attacks=tuple(attack.label for attack in plan.protocol.attacks),
+        attacks=tuple(attack.label for attack in plan.protocol.all_attacks),
         rows=tuple(_rows(plan, store)),
         cells=tuple(cells),
         provenance=tuple(_provenance(done)),
         rederive=command(plan),
+        ladders=tuple(_ladders(plan)),
+        figure=f"{board_name(plan)}.png",
     )
+
+
+def _ladders(plan: Plan) -> Iterator[Ladder]:
+    for ladder in plan.protocol.ladders:
+        labels = tuple(step.label for step in ladder.steps)
+        yield Ladder(ladder.label, ladder.axis, tuple(map(str, ladder.severities)), labels)
 
 
 def scored_index(manifest: Manifest, limit: int | None) -> Any:  # a data frame
@@ -89,7 +99,8 @@ def command(plan: Plan) -> str:
     methods = [f"-m '{row.shown}'" for row in plan.methods if not row.floor]
     seeds = sorted({trial.seed for trial in plan.trials})
     limit = [f"--limit {plan.limit}"] if plan.limit else []
-    options = [f"-d {plan.dataset}", f"-p {plan.protocol.id}", *methods, f"--seeds {','.join(map(str, seeds))}", *limit]
+    protocol = plan.protocol.id if plan.protocol.id in protocol_names() else f"{plan.protocol.id}.toml"
+    options = [f"-d {plan.dataset}", f"-p {protocol}", *methods, f"--seeds {','.join(map(str, seeds))}", *limit]
     return " ".join(["gfp-bench run", *options])
 
 
@@ -165,11 +176,13 @@ def _provenance(records: list[Record]) -> Iterator[str]:
 
 
 def write_board(board: Board, plan: Plan, store: Store, folder: Path) -> Path:
-    """Write a board as Markdown, CSV and LaTeX, with what it cost beside it; returns the Markdown's path."""
+    """Write a board as Markdown, CSV and LaTeX, curves and what it cost beside it; returns the Markdown's path."""
     folder.mkdir(parents=True, exist_ok=True)
     name = board_name(plan)
     for ending, text in ((".md", markdown(board)), (".csv", csv(board)), (".tex", latex(board))):
         write_atomically(folder / f"{name}{ending}", text.encode())
+    if board.ladders:
+        write_atomically(folder / board.figure, curves.png(board))
     if timings := list(_timings(plan, store)):
         write_atomically(folder / f"{name}-timing.md", timing_markdown(name, timings).encode())
     return folder / f"{name}.md"
@@ -227,11 +240,11 @@ def drift(board: Path, manifest: Manifest) -> list[str]:
     derived = board_of(plan, manifest, store)
     texts = {".md": markdown(derived), ".csv": csv(derived), ".tex": latex(derived)}
     paths = {board.with_name(board.stem + ending): text for ending, text in texts.items()}
-    return [
-        f"{path} is not what its records give; publish again"
-        for path, text in paths.items()
-        if not path.exists() or path.read_text() != text
-    ]
+    wrong = [path for path, text in paths.items() if not path.exists() or path.read_text() != text]
+    figure = board.with_name(derived.figure)
+    if derived.ladders and curves.digest_of(figure) != curves.digest(derived):
+        wrong.append(figure)
+    return [f"{path} is not what its records give; publish again" for path in wrong]
 
 
 def _wrong_metrics(plan: Plan, manifest: Manifest, store: Store) -> Iterator[str]:

@@ -12,21 +12,32 @@ from typing import Any
 
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
-from gfp_bench.standings import Board, Cell, Standing, standings
+from gfp_bench.standings import Board, Cell, Ladder, Standing, standings
 from gfp_bench.statistics import RESAMPLES
-from gfp_bench.tables import Notes, interval_table, main_table, percent, rank, short_table
+from gfp_bench.tables import Notes, Table, interval_table, ladder_table, main_table, percent, rank, short_table
 
-_LEGEND = (
+_ACCURACY = (
     "Balanced accuracy in percent, averaged over seeds. In brackets its 95 % interval over test images: percentile "
     f"bootstrap, {RESAMPLES:,} resamples of the groups within each source. `±`: standard deviation over seeds "
-    "(ddof 1), where there are several. An interval without width means that no group differed, not certainty.",
-    "Attack columns: test images attacked → the same after immunisation (the method adapted to that attack).",
+    "(ddof 1), where there are several. An interval without width means that no group differed, not certainty."
+)
+_IMMUNISED = "Attack columns: test images attacked → the same after immunisation (the method adapted to that attack)."
+_ATTACKED = "Attack columns: test images attacked, methods as they were fitted on clean images."
+_LADDERS = (
+    "Ladders: test images attacked with rising severity, methods as they were fitted on clean images; every step has "
+    "the same random draws. Intervals are drawn in the figure and stand in the CSV."
+)
+_MARKS = (
     "Best in bold; `†` cannot be told from the best (paired bootstrap of correctness, Holm-adjusted within its column, "
-    "5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked.",
+    "5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked."
+)
+_SEPARABILITY = (
     "`FDR (equal)`: Fréchet distance between sources over that within them, n/2 images on both sides, so that "
     "1 is no signal; in brackets its 95 % range under permuted labels (over seeds: the mean, the widest range). It "
-    "depends on n and d, the images a source and the dimension, so it ranks nothing across methods.",
+    "depends on n and d, the images a source and the dimension, so it ranks nothing across methods."
 )
+_SCREEN = 80  # columns of a terminal
+_TITLE = 32  # columns that a method's title may have there
 
 
 def markdown(board: Board) -> str:
@@ -34,35 +45,79 @@ def markdown(board: Board) -> str:
     found, notes = standings(board), Notes()
     table = _markdown_table(main_table(board, found, notes))
     intervals = _markdown_table(interval_table(board, found, notes))
+    ladders = [_ladder_markdown(ladder, ladder_table(ladder, found, notes)) for ladder in board.ladders]
     listed = [f"{number}. {text}" for number, text in enumerate(notes.texts, 1)]
     parts = [
         f"# {board.dataset}, {board.protocol}",
         *(f"> {line}" for line in _draft(board)),
         _bullets(_facts(board)),
         table,
-        _bullets(_LEGEND),
+        _bullets(_legend(board)),
         *(["Notes:", "\n".join(listed)] if listed else []),
-        *(["## Under attack, with intervals", intervals] if board.attacks else []),
+        *(["## Under attack, with intervals", intervals] if board.single_attacks else []),
+        *(["## Under rising severity", f"![Accuracy against severity]({board.figure})", *ladders] if ladders else []),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def _ladder_markdown(ladder: Ladder, table: Table) -> str:
+    return f"### {ladder.title}: {ladder.axis}\n\n{_markdown_table(table)}"
+
+
 def screen(board: Board) -> str:
     """Return the board in short, for a terminal: intervals, ties and notes stand in the Markdown."""
-    table = tabulate(short_table(board, standings(board)), headers="keys", tablefmt="simple", disable_numparse=True)
-    legend = "Balanced accuracy in percent; under each attack: attacked → immunised."
-    return f"{board.dataset}, {board.protocol}\n\n{table}\n\n{legend}\n"
+    parts = [_simple(part) for part in _parts(short_table(board, standings(board)))]
+    attacked = "; under each attack: attacked → immunised" if board.single_attacks and board.immunised else ""
+    stepped = "; of each ladder: its mildest → its harshest step" if board.ladders else ""
+    legend = f"Balanced accuracy in percent{attacked}{stepped}."
+    return "\n\n".join([f"{board.dataset}, {board.protocol}", *parts, legend]) + "\n"
+
+
+def _parts(rows: Table) -> list[Table]:
+    """Return the columns of a table as several, each with the methods and as narrow as a terminal."""
+    lead, attacks = list(rows[0])[:3], list(rows[0])[3:]
+    parts = [lead]
+    for attack in attacks:
+        wider = [*parts[-1], attack]
+        if parts[-1] == ["method"] or _width(_chosen(rows, wider)) <= _SCREEN:
+            parts[-1] = wider
+        else:
+            parts.append(["method", attack])
+    return [_chosen(rows, columns) for columns in parts]
+
+
+def _chosen(rows: Table, columns: Sequence[str]) -> Table:
+    return [{column: row[column] for column in columns} for row in rows]
+
+
+def _width(rows: Table) -> int:
+    return max(map(len, _simple(rows).splitlines()))
+
+
+def _simple(rows: Table) -> str:
+    widths = [_TITLE if column == "method" else None for column in rows[0]]
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, maxcolwidths=widths)
 
 
 def latex(board: Board) -> str:
-    """Return the main table for booktabs, its provenance as comments and its notes below it."""
-    notes = Notes()
-    rows = main_table(board, standings(board), notes)
-    table = tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
-    comments = [f"% {line}" for line in (f"{board.dataset}, {board.protocol}", *_facts(board), *_LEGEND)]
+    """Return the tables for booktabs, with provenance as comments and notes below them."""
+    notes, found = Notes(), standings(board)
+    tables = [
+        _latex_table(main_table(board, found, notes)),
+        *(
+            f"\\par{{{_escaped(f'{ladder.title}: {ladder.axis}')}\\par}}\n"
+            + _latex_table(ladder_table(ladder, found, notes))
+            for ladder in board.ladders
+        ),
+    ]
+    comments = [f"% {line}" for line in (f"{board.dataset}, {board.protocol}", *_facts(board), *_legend(board))]
     below = [*_draft(board), *(f"({number}) {text}" for number, text in enumerate(notes.texts, 1))]
-    marked = _latex_marks("\n".join([table, *(f"\\par{{\\footnotesize {_escaped(text)}\\par}}" for text in below)]))
+    marked = _latex_marks("\n".join([*tables, *(f"\\par{{\\footnotesize {_escaped(text)}\\par}}" for text in below)]))
     return "\n".join([*comments, marked]) + "\n"
+
+
+def _latex_table(rows: Table) -> str:
+    return tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
 
 
 def csv(board: Board) -> str:
@@ -112,6 +167,11 @@ def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
         )
     legend = "Seconds are sums over trials. `harness`: what a trial took outside methods and attacks."
     return f"# {name}: what it cost\n\n{_markdown_table(rows)}\n\n{legend}\n"
+
+
+def _legend(board: Board) -> list[str]:
+    attacked = [_IMMUNISED if board.immunised else _ATTACKED] if board.single_attacks else []
+    return [_ACCURACY, *attacked, *([_LADDERS] if board.ladders else []), _MARKS, _SEPARABILITY]
 
 
 def _draft(board: Board) -> list[str]:

@@ -141,7 +141,7 @@ def make_plan(
     Raises:
         UsageError: If a method, an attack or a setting is unknown.
     """
-    attacks = [_resolve(use, plugins) for use in protocol.attacks]
+    attacks = [_resolve(use, plugins) for use in protocol.all_attacks]
     named = {name for name, _ in methods}
     floors: list[tuple[str, Mapping[str, Setting]]] = [
         (name, {}) for name in plugins.methods if plugins.method(name).floor and name not in named

@@ -2,10 +2,11 @@
 
 import tomllib
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gfp_bench.errors import UsageError, unknown
 from gfp_bench.settings import Setting
@@ -13,6 +14,7 @@ from gfp_bench.settings import Setting
 _BUILT_IN = Path(str(files("gfp_bench"))) / "protocols"
 _DEFAULT = "default"
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Severity = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 
 
 class _Document(BaseModel):
@@ -32,6 +34,46 @@ class AttackUse(_Document):
         return {"label": data.get("name"), **data}
 
 
+class Ladder(AttackUse):
+    """An attack at several severities, each a column of its own on the same random draws.
+
+    Attributes:
+        vary: The settings that a severity stands in; a range is fixed by naming both of its ends.
+        severities: From mild to harsh.
+        axis: What a severity is, with its unit, as curves print it.
+    """
+
+    vary: tuple[str, ...] = Field(min_length=1)
+    severities: tuple[Severity, ...] = Field(min_length=1)
+    axis: str
+
+    @field_validator("severities")
+    @classmethod
+    def _one_way(cls, severities: tuple[Severity, ...]) -> tuple[Severity, ...]:
+        steps = list(pairwise(severities))
+        if not (all(mild < harsh for mild, harsh in steps) or all(mild > harsh for mild, harsh in steps)):
+            raise ValueError("expected numbers that only rise or only fall, from mild to harsh, each once")
+        return severities
+
+    @model_validator(mode="after")
+    def _varied_is_not_set(self) -> "Ladder":
+        if both := self.settings.keys() & set(self.vary):
+            raise ValueError(f"setting {min(both)!r} stands in vary and in settings; name it in one of them")
+        return self
+
+    @property
+    def steps(self) -> tuple[AttackUse, ...]:
+        """The attack at each severity, labelled as ``jpeg-90``."""
+        return tuple(
+            AttackUse(
+                name=self.name,
+                settings=self.settings | dict.fromkeys(self.vary, severity),
+                label=f"{self.label}-{severity}",
+            )
+            for severity in self.severities
+        )
+
+
 class Protocol(_Document):
     """One version of a protocol."""
 
@@ -44,17 +86,29 @@ class Protocol(_Document):
     attack_seed: int
     seeds: tuple[int, ...] = Field(min_length=1)
     batch_size: int = Field(64, ge=1)
-    attacks: tuple[AttackUse, ...]
+    attacks: tuple[AttackUse, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
     immunise: bool = True
 
     @model_validator(mode="after")
+    def _ladders_are_attacked_only(self) -> "Protocol":
+        if self.ladders and self.immunise:
+            raise ValueError("methods are not immunised against ladders; set immunise = false")
+        return self
+
+    @model_validator(mode="after")
     def _labels_differ(self) -> "Protocol":
-        labels = ["clean", *(attack.label for attack in self.attacks)]
+        labels = ["clean", *(attack.label for attack in self.all_attacks)]
         if twice := {label for label in labels if labels.count(label) > 1}:
             raise ValueError(
                 f"attack label {min(twice)!r} stands twice ('clean' is taken); give each attack a label of its own"
             )
         return self
+
+    @property
+    def all_attacks(self) -> tuple[AttackUse, ...]:
+        """The attacks, then the steps of every ladder."""
+        return (*self.attacks, *(step for ladder in self.ladders for step in ladder.steps))
 
     @property
     def id(self) -> str:
@@ -80,10 +134,17 @@ def load_protocol(name: str) -> Protocol:
     """Return a built-in protocol by ``name@version``, or the one in a TOML file.
 
     Raises:
-        UsageError: If there is no such protocol or its document is not valid.
+        UsageError: If there is no such protocol, its document is not valid, or a file has the name and version of a
+            built-in protocol that says something else.
     """
     if name.endswith(".toml"):
-        return _read(Path(name), Protocol)
+        protocol = _read(Path(name), Protocol)
+        if protocol.id in protocol_names() and protocol != load_protocol(protocol.id):
+            raise UsageError(
+                f"protocol file {name} calls itself {protocol.id}, which is built in and says something else; "
+                "give it a name or a version of its own"
+            )
+        return protocol
     if name not in protocol_names():
         raise unknown("protocol", name, protocol_names())
     return _read(_BUILT_IN / f"{name}.toml", Protocol)
@@ -109,6 +170,5 @@ def _read(path: Path, model: type[_Model]) -> _Model:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise UsageError(
-            f"protocol file {path}: {place} got {first['input']!r}: {first['msg']}; mend the file"
-        ) from error
+        got = "" if isinstance(first["input"], dict) else f" got {first['input']!r}"  # a whole table says nothing
+        raise UsageError(f"protocol file {path}: {place}{got}: {first['msg']}; mend the file") from error

@@ -71,6 +71,23 @@ class Cell:
         return self.condition, self.attack
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """One attack at several severities.
+
+    Attributes:
+        title: What the ladder is called.
+        axis: What a severity is, with its unit.
+        severities: From mild to harsh, as the protocol writes them.
+        attacks: Labels, likewise.
+    """
+
+    title: str
+    axis: str
+    severities: tuple[str, ...]
+    attacks: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Board:
     """All that a leaderboard is made of; equal boards give equal bytes.
@@ -83,11 +100,13 @@ class Board:
         sources: Names in sorted order.
         labels: True source of each test image, in the manifest's order.
         groups: What ties test images together, likewise.
-        attacks: Labels in the protocol's order.
+        attacks: Labels in the protocol's order, those of ladders included.
         rows: In any order.
         cells: All that were planned, with numbers or without.
         provenance: What every cell ran with, a phrase each.
         rederive: The command that makes this board again.
+        ladders: Attacks that belong together.
+        figure: Name of the file with the ladders' curves.
     """
 
     dataset: str
@@ -102,6 +121,14 @@ class Board:
     cells: tuple[Cell, ...]
     provenance: tuple[str, ...]
     rederive: str
+    ladders: tuple[Ladder, ...] = ()
+    figure: str = ""
+
+    @property
+    def single_attacks(self) -> tuple[str, ...]:
+        """Labels that stand in no ladder."""
+        stepped = {attack for ladder in self.ladders for attack in ladder.attacks}
+        return tuple(attack for attack in self.attacks if attack not in stepped)
 
     @property
     def immunised(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from gfp_bench.standings import CLEAN, Board, Cell, Estimate, Place, Row, Standing
+from gfp_bench.standings import CLEAN, Board, Cell, Estimate, Ladder, Place, Row, Standing
 
 _CLEAN = (CLEAN, CLEAN)
 Table = list[dict[str, str]]
@@ -30,7 +30,7 @@ def main_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
             "method": f"`{standing.row.title}`" + _deviations(standing.row, notes),
             "weights, budget": ", ".join(filter(None, (standing.row.weights, standing.row.budget))) or "none",
             "balanced accuracy": _at(standing, _CLEAN, notes, _with_interval),
-            **{attack: _both(standing, _under(board, attack), notes) for attack in board.attacks},
+            **{attack: _both(standing, _under(board, attack), notes) for attack in board.single_attacks},
             **_separability(standing, notes),
         }
         for standing in found
@@ -38,19 +38,25 @@ def main_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
 
 
 def short_table(board: Board, found: Sequence[Standing]) -> Table:
-    """Return one line a row, narrow enough for a terminal: percent, under attack in whole percent."""
+    """Return one line a row in percent, under attack in whole percent; of a ladder its mildest and harshest step."""
+    columns = {attack: _under(board, attack) for attack in board.single_attacks}
+    columns |= {ladder.title: [(CLEAN, ladder.attacks[0]), (CLEAN, ladder.attacks[-1])] for ladder in board.ladders}
     return [
         {
             "rank": rank(standing),
             "method": standing.row.title,
             "clean": _short(standing, _CLEAN, 1),
-            **{
-                attack: " → ".join(_short(standing, place, 0) for place in _under(board, attack))
-                for attack in board.attacks
-            },
+            **{title: _short_pair(standing, places) for title, places in columns.items()},
         }
         for standing in found
     ]
+
+
+def _short_pair(standing: Standing, places: Sequence[Place]) -> str:
+    texts = [_short(standing, place, 0) for place in places]
+    if not any(place in standing.estimates for place in places):
+        texts = list(dict.fromkeys(texts))
+    return " → ".join(texts)
 
 
 def _short(standing: Standing, place: Place, digits: int) -> str:
@@ -70,7 +76,19 @@ def interval_table(board: Board, found: Sequence[Standing], notes: Notes) -> Tab
             for name, place in zip(("attacked", "immunised"), _under(board, attack), strict=False)
         }
         for standing in found
-        for attack in board.attacks
+        for attack in board.single_attacks
+    ]
+
+
+def ladder_table(ladder: Ladder, found: Sequence[Standing], notes: Notes) -> Table:
+    """Return one line a row: clean, and under each severity."""
+    places = {"clean": _CLEAN} | {
+        severity: (CLEAN, attack) for severity, attack in zip(ladder.severities, ladder.attacks, strict=True)
+    }
+    return [
+        {"method": f"`{standing.row.title}`"}
+        | {column: _at(standing, place, notes, _value) for column, place in places.items()}
+        for standing in found
     ]
 
 

@@ -16,25 +16,35 @@ from gfp_bench.manifests import Manifest
 from gfp_bench.metrics.separability import Separability
 from gfp_bench.plan import Plan, make_plan, plan_to_json
 from gfp_bench.plugins import load_plugins
-from gfp_bench.protocols import AttackUse, load_protocol
+from gfp_bench.protocols import AttackUse, Ladder, load_protocol
 from gfp_bench.records import Record, Store, pack_scores, to_json
 from gfp_bench.tasks.attribution import answers, metrics
 
 CODE = {"version": "1", "revision": None, "dirty": False}
 
 
-@pytest.fixture
-def plan(toy: Manifest) -> Plan:
-    protocol = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),), "seeds": (0,)})
+LADDER = Ladder(name="noise", label="noise-std", vary=("low", "high"), severities=(2, 5), axis="deviation")
+
+
+def planned(toy: Manifest, **changes: object) -> Plan:
+    protocol = load_protocol("attribution@0").model_copy(update={"seeds": (0,)} | changes)
     made = make_plan(toy, protocol, [("knn", {})], load_plugins())
     kept = tuple(trial for trial in made.trials if trial.method == "knn")
     return replace(made, trials=kept, methods=tuple(row for row in made.methods if row.method == "knn"))
 
 
 @pytest.fixture
+def plan(toy: Manifest) -> Plan:
+    return planned(toy, attacks=(AttackUse(name="noise"),))
+
+
+@pytest.fixture
 def store(toy: Manifest, plan: Plan, tmp_path: Path) -> Store:
+    return filled(toy, plan, Store(tmp_path / "results"))
+
+
+def filled(toy: Manifest, plan: Plan, store: Store) -> Store:
     """Results of a method that errs on every third image."""
-    store = Store(tmp_path / "results")
     sources = toy.source_names
     labels = np.searchsorted(sources, scored_index(toy, None)["source"].to_list())
     scores = np.eye(len(sources), dtype=np.float32)[(labels + (np.arange(len(labels)) % 3 == 0)) % len(sources)]
@@ -106,6 +116,40 @@ def lose_record(board: Path) -> None:
 def test_tampering_is_found(toy: Manifest, published: Path, tamper: Callable[[Path], None]) -> None:
     tamper(published)
     assert drift(published, toy) != []
+
+
+@pytest.fixture
+def climbed(toy: Manifest, tmp_path: Path) -> Path:
+    """A published board with a ladder, of a protocol that is not built in."""
+    plan = planned(toy, name="mine", attacks=(), ladders=(LADDER,), immunise=False)
+    return publish(plan, toy, filled(toy, plan, Store(tmp_path / "results")), tmp_path / "boards")
+
+
+def test_a_board_with_ladders_has_its_curves_beside_it(toy: Manifest, climbed: Path) -> None:
+    text = climbed.read_text()
+    assert "](toy-mine@0.png)" in text
+    assert "gfp-bench run -d toy -p mine@0.toml" in text
+    assert climbed.with_name("toy-mine@0.png").exists()
+    assert drift(climbed, toy) == []
+
+
+def test_a_board_without_ladders_has_no_curves(published: Path) -> None:
+    assert not list(published.parent.glob("*.png"))
+
+
+def test_curves_of_other_results_are_found(toy: Manifest, climbed: Path) -> None:
+    figure = climbed.with_name("toy-mine@0.png")
+    own = figure.read_bytes()
+    other = next(climbed.parent.rglob("plan.json")).read_text().replace('"deviation"', '"variance"')
+    next(climbed.parent.rglob("plan.json")).write_text(other)
+    assert drift(climbed, toy)[-1] == f"{figure} is not what its records give; publish again"
+    next(climbed.parent.rglob("plan.json")).write_text(other.replace('"variance"', '"deviation"'))
+    assert drift(climbed, toy) == []
+    for content in (own[:-100], b""):
+        figure.write_bytes(content)
+        assert drift(climbed, toy) == [f"{figure} is not what its records give; publish again"]
+    figure.unlink()
+    assert len(drift(climbed, toy)) == 1
 
 
 def test_a_limited_run_is_not_published(plan: Plan, toy: Manifest, store: Store, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from gfp_bench.errors import RecordError
 from gfp_bench.leaderboard import Timing, csv, latex, markdown, screen, timing_markdown
-from gfp_bench.standings import Board, Cell, Row, Status, standings
+from gfp_bench.protocols import load_protocol
+from gfp_bench.standings import Board, Cell, Ladder, Row, Status, standings
 
 SOURCES = ("dcgan", "real", "vae", "wgan-gp")
 LABELS = np.arange(80) % 4
@@ -273,3 +274,79 @@ def test_the_screen_fits_eighty_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert "timeout" in text
     assert text.splitlines()[4].split()[0] == "1"
+
+
+def attacked(labels: tuple[str, ...], *, immunised: bool, fall: float = 0.0, **changes: Any) -> Board:
+    """The board's rows under other attacks, each attack worse by ``fall``; ``yu19`` is late with all of them."""
+    base = board()
+    conditions = [("clean", attack) for attack in labels] + [(attack, attack) for attack in labels if immunised]
+    shares = {"durall20": 1.0, "knn": 0.75, "thumbnail": 0.9}
+    order = ["clean", *labels]
+    made = [
+        done(row, place, share - fall * order.index(place[1]))
+        for row, share in shares.items()
+        for place in [("clean", "clean"), *conditions]
+    ]
+    late = [Cell("yu19[budget=smoke]", *place, 0, "not run") for place in [("clean", "clean"), *conditions]]
+    return replace(base, attacks=labels, cells=(*made, *late), **changes)
+
+
+def test_six_attacks_fit_eighty_columns() -> None:
+    labels = tuple(use.label for use in load_protocol("attribution@1").all_attacks)
+    long = Row(f"frank20[{','.join(f'setting{number}=value' for number in range(5))}]")
+    text = screen(attacked(labels, immunised=True, rows=(*board().rows, long)))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "100 → 100" in text
+    assert [text.count(f" {label} ") + text.count(f" {label}\n") for label in labels] == [1] * 6
+    rows = [line.split() for line in text.splitlines() if "durall20" in line]
+    assert sum(row.count("→") for row in rows) == 6
+
+
+def test_a_short_board_stays_one_table() -> None:
+    text = screen(board())
+    assert text.count("knn") == 1
+    assert text.count("rank") == 1
+
+
+def ladders() -> Board:
+    """Two ladders of two steps, and an attack that stands in none."""
+    labels = ("flip", "jpeg-90", "jpeg-50", "noise-2", "noise-5")
+    steps = (
+        Ladder("jpeg", "quality", ("90", "50"), labels[1:3]),
+        Ladder("noise", "deviation, grey_levels", ("2", "5"), labels[3:]),
+    )
+    return attacked(labels, immunised=False, fall=0.05, ladders=steps, figure="curves.png")
+
+
+def test_a_ladder_is_a_table_of_its_own() -> None:
+    text = markdown(ladders())
+    assert "![Accuracy against severity](curves.png)" in text
+    main, flip, jpeg, noise = (line[1:] for line in lines(text, "durall20"))
+    assert main[1:4] == ["none", "**100.0** [100.0, 100.0]", "**95.0**"]
+    assert flip[:1] == ["flip"]
+    assert jpeg == ["**100.0**", "**90.0**", "**85.0**"]
+    assert noise == ["**100.0**", "**80.0**", "**75.0**"]
+    assert "### jpeg: quality\n\n| method " in text
+    header = next(line for line in text.split("### noise")[1].splitlines() if line.startswith("| method"))
+    assert [part.strip() for part in header.strip("|").split("|")] == ["method", "clean", "2", "5"]
+    assert lines(text, "yu19[budget=smoke]")[2][1:] == ["not run (note 2)"] * 3
+    assert "no result yet" in text.split("Notes:")[1]
+    assert "immunis" not in text
+
+
+def test_a_ladder_on_the_screen_is_its_two_ends() -> None:
+    text = screen(ladders())
+    (row,) = [line.split() for line in text.splitlines() if " knn " in line]
+    assert row == ["2", "knn", "75.0", "70", "65", "→", "60", "55", "→", "50"]
+    assert "its mildest → its harshest step" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_ladders_in_latex_and_csv() -> None:
+    text = latex(ladders())
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    assert r"\par{noise: deviation, grey\_levels\par}" in text
+    table = list(csv_module.DictReader(io.StringIO(csv(ladders()))))
+    found = {line["attack"]: line["balanced_accuracy.low_over_seeds"] for line in table if line["method"] == "durall20"}
+    assert set(found) == {"clean", "flip", "jpeg-90", "jpeg-50", "noise-2", "noise-5"}
+    assert float(found["noise-5"]) < 0.75 < float(found["jpeg-90"])

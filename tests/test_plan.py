@@ -1,14 +1,16 @@
 """Identities: what changes a cell's key, and what must not."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from gfp_bench.datasets import load_dataset
 from gfp_bench.errors import UsageError
 from gfp_bench.manifests import Manifest
 from gfp_bench.plan import Plan, make_plan, plan_from_json, plan_to_json
 from gfp_bench.plugins import Plugins, load_plugins
-from gfp_bench.protocols import AttackUse, Protocol, load_protocol
+from gfp_bench.protocols import AttackUse, Ladder, Protocol, load_protocol
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,52 @@ def test_a_later_version_reuses_what_did_not_change(toy: Manifest, protocol: Pro
     old = keys(make_plan(toy, protocol, [("knn", {})], plugins))
     new = keys(make_plan(toy, later, [("knn", {})], plugins))
     assert new.items() <= old.items()
+
+
+def test_attribution_1_reuses_the_cells_of_the_draft(toy: Manifest, protocol: Protocol, plugins: Plugins) -> None:
+    old = make_plan(toy, protocol, [("knn", {})], plugins)
+    new = make_plan(toy, load_protocol("attribution@1"), [("knn", {})], plugins)
+    for method in ("knn", "chance"):
+        assert keys(old, method).items() < keys(new, method).items()
+    folders = {trial.key: trial.folder for trial in old.trials}
+    assert folders.items() < {trial.key: trial.folder for trial in new.trials}.items()
+
+
+def test_a_ladder_is_attacked_only(toy: Manifest, plugins: Plugins) -> None:
+    plan = make_plan(toy, load_protocol("robustness@1"), [("knn", {})], plugins)
+    assert {trial.condition for trial in plan.trials} == {None}
+    found = keys(plan)
+    assert len(found) == len(set(found.values())) == 31
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(plan)))) == plan
+
+
+@pytest.mark.parametrize(
+    ("ladder", "message"),
+    [
+        ({"severities": (90, 0)}, r"'jpeg': setting low=0, expected a whole number from 1 to 100"),
+        ({"severities": (90.5,)}, r"setting 'high' of 'jpeg' got 90\.5, expected int"),
+        ({"vary": ("quality",)}, "unknown jpeg setting 'quality'"),
+        ({"name": "jpg"}, "unknown attack 'jpg'; did you mean 'jpeg'"),
+    ],
+)
+def test_a_severity_that_does_not_exist_is_refused(
+    toy: Manifest, protocol: Protocol, plugins: Plugins, ladder: dict, message: str
+) -> None:
+    jpeg = Ladder(name="jpeg", vary=("low", "high"), severities=(90, 50), axis="quality")
+    wrong = protocol.model_copy(update={"ladders": (jpeg.model_copy(update=ladder),), "immunise": False})
+    with pytest.raises(UsageError, match=message):
+        make_plan(toy, wrong, [("knn", {})], plugins)
+
+
+def test_steps_of_a_ladder_have_the_same_draws(toy: Manifest, cache: Path, plugins: Plugins) -> None:
+    test = load_dataset(toy.file, cache=cache).split("test")
+    mild, harsh = (
+        test.perturbed(plugins.attack("noise")(low=s, high=s, interpretation="std"), seed=0).images.double()
+        - test.images
+        for s in (5.0, 10.0)
+    )
+    inside = (test.images > 60) & (test.images < 190)  # where nothing is clipped
+    assert (harsh - 2 * mild)[inside].abs().max() <= 1.5  # each is rounded
 
 
 @pytest.mark.parametrize("field", [{"attack_seed": 5}, {"batch_size": 7}])

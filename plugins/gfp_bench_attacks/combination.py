@@ -5,6 +5,8 @@ cropping, blur, JPEG, noise. An image that none falls to stays as it is. Every s
 Frank et al., ICML 2020, arXiv:2003.08685, let single attacks fall to half of the images: ``steps=jpeg``, for example.
 """
 
+import torch
+
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench.settings import parse_spec, resolved_settings
 from gfp_bench_attacks._settings import check_choice, check_number
@@ -40,22 +42,33 @@ class Combination(Perturbation):
 
     def __init__(self, probability: float = 0.5, steps: str = "relight crop blur jpeg noise") -> None:
         check_number("probability", probability, 0, 1)
-        self.probability = probability  # that a step falls to an image
-        self.steps = steps  # in order, with their settings where these are not the defaults: jpeg[low=50] noise
-        self._attacks = [_attack(spec) for spec in steps.split()]
+        self.probability = probability  # that a step falls to an image, unless the step has its own
+        self.steps = steps  # in order, with what is not the default: jpeg[low=50,probability=0.1] noise
+        self._steps = [_step(spec, probability) for spec in steps.split()]
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return the images after their steps."""
-        falls = rng.uniform(shape=(len(self._attacks),)) < self.probability
+        probabilities = torch.tensor([share for _, share in self._steps], dtype=torch.float64, device=images.device)
+        falls = rng.uniform(shape=(len(self._steps),)) < probabilities
         attacked = images.clone()
-        for number, attack in enumerate(self._attacks):
+        for number, (attack, _) in enumerate(self._steps):
             chosen = falls[:, number].nonzero()[:, 0]
             streams = rng.child(f"{number} {attack.name}")[chosen]
             put(attacked, chosen, attack.perturb(take(attacked, chosen), streams))
         return attacked
 
 
-def _attack(spec: str) -> Perturbation:
+def _step(spec: str, probability: float) -> tuple[Perturbation, float]:
+    """Return a step's attack and the probability that it falls to an image."""
     name, given = parse_spec(spec)
     check_choice("steps", name, _STEPS)
-    return _STEPS[name](**resolved_settings(_STEPS[name], given))
+    share = _number(given.pop("probability", str(probability)))
+    check_number(f"steps: {name}[probability]", share, 0, 1)
+    return _STEPS[name](**resolved_settings(_STEPS[name], given)), share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"setting steps has probability={text!r}, expected a number from 0 to 1") from None

@@ -41,6 +41,20 @@ def test_a_step_never_or_always_falls() -> None:
     assert changed.flatten(1).any(dim=1).all()
 
 
+def test_a_step_has_a_probability_of_its_own() -> None:
+    images = torch.arange(2 * 2 * 3, dtype=torch.uint8).view(1, 3, 2, 2).expand(2000, -1, -1, -1)
+    steps = "flip[probability=0.1] flip[direction=vertical,probability=1]"
+    flipped = Combination(0.3, steps).perturb(images, streams(2000))
+    upside = images.flip(2)
+    both = (flipped == upside.flip(3)).flatten(1).all(dim=1)
+    assert stats.binomtest(int(both.sum()), 2000, 0.1).pvalue > 0.01
+    assert torch.equal(flipped[~both], upside[~both])
+    given = Combination(0.3, "flip flip").perturb(images, streams(2000))
+    assert torch.equal(
+        given, Combination(0.9, "flip[probability=0.3] flip[probability=0.3]").perturb(images, streams(2000))
+    )
+
+
 def test_steps_fall_independently() -> None:
     """Two flips tell which of four fates an image had; each comes as often."""
     images = torch.arange(2 * 2 * 3, dtype=torch.uint8).view(1, 3, 2, 2).expand(2000, -1, -1, -1)
@@ -62,5 +76,9 @@ def test_what_is_no_step_is_refused() -> None:
         Combination(steps="rotate")
     with pytest.raises(ValueError, match=r"probability=1\.5, expected a number from 0 to 1"):
         Combination(1.5)
+    with pytest.raises(ValueError, match=r"steps: jpeg\[probability\]=1\.5, expected a number from 0 to 1"):
+        Combination(steps="jpeg[probability=1.5]")
+    with pytest.raises(ValueError, match="probability='often', expected a number from 0 to 1"):
+        Combination(steps="jpeg[probability=often]")
     with pytest.raises(UsageError, match="unknown jpeg setting 'quality'"):
         Combination(steps="jpeg[quality=5]")
