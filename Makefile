@@ -19,7 +19,7 @@ types: .venv/.test
 	$(BIN)/mypy
 
 bench: .venv/.test
-	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -m "not gpu" --timeout=0 -p no:cacheprovider
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -m "not gpu" --timeout=0 -p no:cacheprovider --jaxtyping-packages=
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

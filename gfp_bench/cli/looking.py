@@ -1,19 +1,29 @@
-"""`list`, `info`, `check`, `doctor`: what there is, and whether it is sound."""
+"""`list`, `info`, `check`, `show`, `doctor`: what there is, and whether it is sound."""
 
 import inspect
 import json
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gfp_bench import __version__
 from gfp_bench.cli import CHECK_FAILED, app, cache, data_folders, results, say, stop
 from gfp_bench.cli.running import PluginFiles
+from gfp_bench.errors import unknown
+
+if TYPE_CHECKING:
+    from gfp_bench.images import ImageSet
+    from gfp_bench.mosaic import Use
+    from gfp_bench.registry import Plugins
+
+show = typer.Typer(no_args_is_help=True, help="Draw pictures to look at.")
+app.add_typer(show, name="show")
 
 
 @app.command("list")
@@ -23,9 +33,9 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """List methods, attacks, generators, datasets and protocols."""
-    from gfp_bench.manifests import list_manifests
     from gfp_bench.plugins import load_plugins
     from gfp_bench.protocols import protocol_names
+    from gfp_bench.simulated import dataset_names
 
     plugins = load_plugins(plugin or ())
     if broken:
@@ -38,7 +48,7 @@ def list_command(
         "methods": plugins.methods,
         "attacks": plugins.attacks,
         "generators": plugins.generators,
-        "datasets": sorted(list_manifests(data_folders())),
+        "datasets": dataset_names(data_folders()),
         "protocols": protocol_names(),
     }
     if as_json:
@@ -105,6 +115,70 @@ def check(
     if failed:
         stop(CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
     say(f"{plain} passed all {len(findings)} checks")
+
+
+@show.command("attacks")
+def show_attacks(
+    out: Annotated[Path, typer.Option(help="The picture, by its ending PNG, WebP, ...")],
+    attack: Annotated[
+        list[str] | None,
+        typer.Option("-a", "--attack", help="name or name[key=value,...]; all by default; repeatable."),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option("-p", "--protocol", help="Take this protocol's attacks and ladders; repeatable.")
+    ] = None,
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Name, or a manifest's path.")] = "photo-mini",
+    split: Annotated[str, typer.Option(help="Where the images are taken from.")] = "val",
+    image: Annotated[
+        list[str] | None, typer.Option(help="An image's id; one of each source by default; repeatable.")
+    ] = None,
+    scale: Annotated[int, typer.Option(min=1, help="How many pixels a pixel becomes across and down.")] = 2,
+    plugin: PluginFiles = None,
+) -> None:
+    """Draw some images under attacks, to the bit as a run attacks them: a row an attack, a column a severity."""
+    from gfp_bench.datasets import load_dataset
+    from gfp_bench.mosaic import mosaic
+    from gfp_bench.plugins import load_plugins
+
+    plugins = load_plugins(plugin or ())
+    images = _chosen(load_dataset(dataset, cache=cache(), folders=data_folders()).split(split), image)
+    chosen = attack or ([] if protocol else list(plugins.attacks))
+    sheet = mosaic(images, _uses(plugins, protocol or (), chosen), scale=scale)
+    sheet.save(out, lossless=True, optimize=True)  # the one is for WebP, the other for PNG
+    say(str(out))
+
+
+def _chosen(images: "ImageSet", ids: list[str] | None) -> "ImageSet":
+    """Return the images of some ids, or the first one of each source."""
+    if ids is None:
+        labels = images.labels.tolist()
+        return images.subset(sorted(map(labels.index, set(labels))))
+    for one in ids:
+        if one not in images.ids:
+            raise unknown("image", one, images.ids)
+    return images.subset([images.ids.index(one) for one in ids])
+
+
+def _uses(plugins: "Plugins", protocols: Sequence[str], specs: Sequence[str]) -> "list[Use]":
+    """Return the attacks of some protocols, with their seeds, then those of ``specs``."""
+    from gfp_bench.mosaic import Use
+    from gfp_bench.protocols import load_protocol
+    from gfp_bench.settings import parse_spec, resolved_settings
+
+    uses = []
+    for protocol in map(load_protocol, protocols):
+        rows = [(use.name, use) for use in protocol.attacks]
+        rows += [(f"{ladder.name}: {ladder.axis}", step) for ladder in protocol.ladders for step in ladder.steps]
+        for row, use in rows:
+            cls = plugins.attack(use.name)
+            made = cls(**resolved_settings(cls, use.settings))
+            uses.append(Use(row, use.label, made, protocol.attack_seed))
+    for spec in specs:
+        name, given = parse_spec(spec)
+        cls = plugins.attack(name)
+        title = "\n".join(f"{key}={value}" for key, value in given.items()) or "default"
+        uses.append(Use(name, title, cls(**resolved_settings(cls, given)), 0))
+    return uses
 
 
 @app.command()

@@ -3,15 +3,16 @@
 Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4: "a random offset between 5% and 20% of the image side
 lengths", resized back; the filter is not said. Read as: a share p ~ U[0.05, 0.2] of both sides goes, in whole pixels,
 and what is left lies anywhere (``offset=uniform``). The other reading removes it from the top left corner
-(``offset=corner``). Frank et al., ICML 2020, arXiv:2003.08685, remove the same from all four sides (``offset=centre``).
-Pixels that are cropped away have no part in the result.
+(``offset=corner``), or the same from all sides (``offset=centre``). Frank et al., ICML 2020, arXiv:2003.08685, remove
+p/2 of a side from each of the four, in whole pixels, fractions cut off (``offset=frank``), and resize with OpenCV's
+bicubic filter (``resample=opencv``). Pixels that are cropped away have no part in the result.
 """
 
 import torch
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._resample import FILTERS, resize
+from gfp_bench_attacks._resample import FILTERS, OPENCV, resize
 from gfp_bench_attacks._settings import check_choice, check_interval
 from gfp_bench_attacks._threads import by_parameters
 
@@ -23,7 +24,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Crop(Perturbation):
-    """Removes a share of both sides, one share and one place an image, and resizes to the old size with Pillow."""
+    """Removes a share of both sides, one share and one place an image, and resizes to the old size."""
 
     name = "crop"
     version = 1
@@ -32,11 +33,11 @@ class Crop(Perturbation):
         self, low: float = 0.05, high: float = 0.2, offset: str = "uniform", resample: str = "bicubic"
     ) -> None:
         check_interval(low, high, 0, 0.99)
-        check_choice("offset", offset, ("uniform", "corner", "centre"))
-        check_choice("resample", resample, FILTERS)
+        check_choice("offset", offset, ("uniform", "corner", "centre", "frank"))
+        check_choice("resample", resample, (*FILTERS, OPENCV))
         self.low, self.high = low, high  # removed share of a side
         self.offset = offset  # where the kept part lies
-        self.resample = resample  # Pillow's filter
+        self.resample = resample  # Pillow's filter, or opencv
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return the kept parts, resized to the images' size."""
@@ -62,8 +63,11 @@ class Crop(Perturbation):
                 start = (place * (removed + 1)).floor().long()
             case "corner":
                 start = removed
-            case _:
+            case "centre":
                 start = removed // 2
+            case _:
+                start = (share * sides / 2).floor().long()
+                kept = sides - 2 * start
         return torch.cat([start, kept], dim=1)
 
 

@@ -2,13 +2,15 @@
 
 Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4. Quality ~ U[10, 75], read as whole numbers, both included;
 encoder and sub-sampling are not said: Pillow's baseline coder at its default 4:2:0. Frank et al., ICML 2020,
-arXiv:2003.08685, pass the quality where OpenCV ignores it and so encode at 95: ``low=95,high=95``.
+arXiv:2003.08685, pass the quality where OpenCV ignores it and so encode at 95, and red as if it were blue:
+``low=95,high=95,subsampling=4:2:0-bgr``.
 """
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._libjpeg import roundtrip_tensor as roundtrip_tensor
@@ -19,6 +21,7 @@ _SUBSAMPLING = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 }
+_SWAPPED = "-bgr"
 
 
 @hookimpl
@@ -35,23 +38,30 @@ class Jpeg(Perturbation):
 
     def __init__(self, low: int = 10, high: int = 75, subsampling: str = "4:2:0") -> None:
         check_interval(low, high, 1, 100, whole=True)
-        check_choice("subsampling", subsampling, _SUBSAMPLING)
+        check_choice("subsampling", subsampling, [*_SUBSAMPLING, *[f"{name}{_SWAPPED}" for name in _SUBSAMPLING]])
         self.low, self.high = low, high  # quality, 1 to 100
-        self.subsampling = subsampling  # of the two chroma planes
+        self.subsampling = subsampling  # of the two chroma planes; -bgr: the coder takes red for blue and blue for red
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return the images as a decoder gives them back."""
         quality = rng.integers(self.low, self.high)
-        if images.is_cuda:
-            return roundtrip_tensor(images, quality, self.subsampling)
-        qualities = quality.tolist()
+        sampling = self.subsampling.removesuffix(_SWAPPED)
+        if sampling != self.subsampling:
+            return _coded(images.flip(1), quality, sampling).flip(1)
+        return _coded(images, quality, sampling)
 
-        def attack(part: slice) -> Images:
-            pairs = zip(images[part].numpy(), qualities[part], strict=True)
-            decoded = [_roundtrip(image, quality, self.subsampling) for image, quality in pairs]
-            return torch.from_numpy(np.stack(decoded))
 
-        return in_parts(images, attack)
+def _coded(images: Images, quality: Tensor, sampling: str) -> Images:
+    """Return the images after the coder at each one's quality."""
+    if images.is_cuda:
+        return roundtrip_tensor(images, quality, sampling)
+    qualities = quality.tolist()
+
+    def attack(part: slice) -> Images:
+        pairs = zip(images[part].numpy(), qualities[part], strict=True)
+        return torch.from_numpy(np.stack([_roundtrip(image, quality, sampling) for image, quality in pairs]))
+
+    return in_parts(images, attack)
 
 
 def _roundtrip(image: NDArray[np.uint8], quality: int, subsampling: str) -> NDArray[np.uint8]:

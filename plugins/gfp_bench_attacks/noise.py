@@ -1,8 +1,9 @@
 """White Gaussian noise of a random strength.
 
 Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4. Variance ~ U[5, 20], read as 8-bit grey levels squared.
-Frank et al., ICML 2020, arXiv:2003.08685, take it as a deviation: ``interpretation=std``. Others fix the L2 norm of the
-noise over an image with values in [0, 1]: ``interpretation=l2,low=0.1,high=0.1``.
+Frank et al., ICML 2020, arXiv:2003.08685, take it as a deviation: ``interpretation=std``. Their code also cuts off
+fractions of grey levels instead of rounding: ``interpretation=frank``. Others fix the L2 norm of the noise over an
+image with values in [0, 1]: ``interpretation=l2,low=0.1,high=0.1``.
 """
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
@@ -24,12 +25,12 @@ class Noise(Perturbation):
 
     def __init__(self, low: float = 5.0, high: float = 20.0, interpretation: str = "variance") -> None:
         check_interval(low, high, 0, 255**2)
-        check_choice("interpretation", interpretation, ("variance", "std", "l2"))
+        check_choice("interpretation", interpretation, ("variance", "std", "frank", "l2"))
         self.low, self.high = low, high
         self.interpretation = interpretation  # of both: grey levels squared, grey levels, or 255ths of them an image
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
-        """Return noisy images, rounded to the nearest grey level and clipped."""
+        """Return noisy images, clipped, and rounded to the nearest grey level (``frank``: down)."""
         strength = rng.uniform(self.low, self.high)[:, None, None, None]
 
         def attack(part: slice) -> Images:
@@ -38,6 +39,7 @@ class Noise(Perturbation):
                 scale = scale.sqrt()
             elif self.interpretation == "l2":
                 scale = 255 * scale / noise.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-            return to_uint8(noise.mul_(scale).add_(images[part]))
+            noisy = noise.mul_(scale).add_(images[part])
+            return to_uint8(noisy.floor_() if self.interpretation == "frank" else noisy)
 
         return in_parts(images, attack, bytes_a_value=8)

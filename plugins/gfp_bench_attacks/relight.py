@@ -4,19 +4,30 @@ Source: Yu et al., ICCV 2019, arXiv:1811.08180, section 4.4: SfSNet puts a rando
 Differs from the paper: the weights and the lighting data cannot be shipped, so the shading is made here. It is a sum of
 second-order spherical harmonics (Ramamoorthi and Hanrahan, SIGGRAPH 2001) of surface normals: of a hemisphere around
 the image, or of the image's own smoothed brightness read as height. Kept is that low frequencies alone change.
+
+The paper's own needs a folder with SfSNet's weights and lightings. ``normals=sfsnet:FOLDER`` is SfSNet's rendering,
+albedo times the new shading. ``normals=sfsnet-ratio:FOLDER`` multiplies the image by new over old shading, which keeps
+its fine detail. Images of other sizes go through the network at 128 x 128, by bilinear interpolation there and back.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
-from gfp_bench_attacks._settings import check_choice, check_number
+from gfp_bench_attacks._settings import check_number
+from gfp_bench_attacks._sfsnet import SIDE, decompose, load_lights, load_weights
 from gfp_bench_attacks._threads import in_parts
 
+_NORMALS = ("hemisphere", "image", "sfsnet:FOLDER", "sfsnet-ratio:FOLDER")
 _GAMMA = 2.2  # grey level ~ light ** (1 / 2.2), so light times g is grey level times g ** (1 / 2.2)
 _DIMMEST, _BRIGHTEST = 0.5, 1.6  # of the light that was there
+_ATTENUATION = (1, 2 / 3, 1 / 4)  # of a harmonic's degree on a matt surface (Ramamoorthi and Hanrahan), over pi
+_DARKEST = 0.05  # shading below which a ratio means nothing
 
 
 @hookimpl
@@ -34,12 +45,18 @@ class Relight(Perturbation):
     def __init__(self, first: float = 0.35, second: float = 0.15, normals: str = "hemisphere") -> None:
         check_number("first", first, 0, 10)
         check_number("second", second, 0, 10)
-        check_choice("normals", normals, ("hemisphere", "image"))
+        kind, _, folder = normals.partition(":")
+        if (f"{kind}:FOLDER" if folder else kind) not in _NORMALS:
+            raise ValueError(f"setting normals={normals!r}, expected one of {', '.join(_NORMALS)}")
         self.first, self.second = first, second  # deviations of the coefficients of first and second order
-        self.normals = normals
+        self.normals = normals  # of what; with SfSNet, its own lightings take the place of the coefficients
+        self._by_ratio = kind == "sfsnet-ratio"
+        self._sfsnet = (load_weights(Path(folder)), load_lights(Path(folder))) if folder else None
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return relit images, rounded to the nearest grey level and clipped."""
+        if self._sfsnet is not None:
+            return self._by_sfsnet(images, rng, *self._sfsnet)
         deviations = torch.tensor([self.first] * 3 + [self.second] * 5, dtype=torch.float64, device=images.device)
         coefficients = rng.normal((8,)) * deviations
         hemisphere = _harmonics(_hemisphere(images))
@@ -50,6 +67,42 @@ class Relight(Perturbation):
             return to_uint8(pixels.mul_(_gain(coefficients[part], harmonics)))
 
         return in_parts(images, attack, bytes_a_value=8)
+
+    def _by_sfsnet(self, images: Images, rng: ImageRng, weights: Mapping[str, Tensor], lights: Tensor) -> Images:
+        """Return images under lightings drawn from a file, one by one: a network's sums vary with the batch."""
+        drawn = lights.to(images.device)[rng.integers(0, len(lights) - 1)]
+        here = {name: tensor.to(images.device) for name, tensor in weights.items()}
+
+        def attack(part: slice) -> Images:
+            pairs = zip(images[part].double() / 255, drawn[part], strict=True)
+            return torch.cat([_relit(image[None], light, here, self._by_ratio) for image, light in pairs])
+
+        return in_parts(images, attack)
+
+
+def _relit(picture: Tensor, light: Tensor, weights: Mapping[str, Tensor], by_ratio: bool) -> Images:
+    """Return a picture (1, 3, h, w), 0 to 1, under another lighting (27,)."""
+    size = picture.shape[2:]
+    normals, albedo, own = decompose(weights, _interpolated(picture, (SIDE, SIDE)).float())
+    facing = F.normalize(_interpolated(normals.double(), size), dim=1)[0]
+    shading = sfsnet_shading(facing, light)
+    if not by_ratio:
+        return to_uint8(255 * _interpolated(albedo.double(), size) * shading)
+    old = sfsnet_shading(facing, own[0].double())
+    return to_uint8(255 * picture * shading.clamp(min=_DARKEST) / old.clamp(min=_DARKEST))
+
+
+def sfsnet_shading(normals: Tensor, light: Tensor) -> Tensor:
+    """Return the (1, 3, h, w) light on normals (3, h, w) under a lighting (27,): nine harmonics of each colour."""
+    x, y, z, xy, yz, xz, zz, squares = _harmonics((normals[0], normals[1], normals[2]))
+    basis = torch.stack([torch.ones_like(x), z, x, y, zz, xz, yz, squares, xy])  # SfSNet's order
+    scale = [math.pi * fall * math.sqrt((2 * degree + 1) / (4 * math.pi)) for degree, fall in enumerate(_ATTENUATION)]
+    scales = torch.tensor([scale[0], *[scale[1]] * 3, *[scale[2]] * 5], dtype=torch.float64, device=light.device)
+    return torch.einsum("ck,khw->chw", light.view(3, 9) * scales, basis)[None]
+
+
+def _interpolated(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", antialias=True)
 
 
 def _gain(coefficients: Tensor, harmonics: list[Tensor]) -> Tensor:

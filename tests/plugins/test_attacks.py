@@ -1,11 +1,14 @@
 """What every attack must hold, whatever it does; new attack modules are found by themselves."""
 
 import importlib
+import inspect
 import pkgutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gfp_bench_attacks
 from gfp_bench import ImageRng, Perturbation
@@ -72,6 +75,17 @@ def test_any_size_keeps_its_shape(attack: type[Perturbation], size: tuple[int, i
 
 
 @every_attack
+@settings(deadline=None, max_examples=10)
+@given(height=st.integers(1, 20), width=st.integers(1, 20), draws=st.integers(0, 99))
+def test_small_sides_give_the_same_bits_alone(attack: type[Perturbation], height: int, width: int, draws: int) -> None:
+    images, ids = pictures(3, height, width), [draws, draws + 1, draws + 2]
+    attacked = attack().perturb(images, streams(ids))
+    assert attacked.shape == images.shape
+    alone = [attack().perturb(images[i : i + 1], streams([ids[i]])) for i in range(3)]
+    assert torch.equal(torch.cat(alone), attacked)
+
+
+@every_attack
 def test_an_empty_batch_gives_an_empty_batch(attack: type[Perturbation]) -> None:
     assert attack().perturb(pictures(0, 8, 8), streams([])).shape == (0, 3, 8, 8)
 
@@ -99,6 +113,30 @@ def test_strided_images_are_images(attack: type[Perturbation]) -> None:
 def test_what_is_no_batch_of_images_is_refused(attack: type[Perturbation], images: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attack().perturb(images, streams([0, 1]))
+
+
+def described(kinds: tuple[type, ...]) -> list[tuple[type[Perturbation], str, type]]:
+    """Every setting of every attack whose default is of these types."""
+    return [
+        (attack, name, type(parameter.default))
+        for attack in ATTACKS
+        for name, parameter in inspect.signature(attack).parameters.items()
+        if isinstance(parameter.default, kinds)
+    ]
+
+
+@pytest.mark.parametrize(("attack", "setting", "kind"), described((int, float)))
+def test_a_severity_that_does_not_exist_is_refused(attack: type[Perturbation], setting: str, kind: type) -> None:
+    for value in [-1, 10**9, True, *([float("nan"), float("inf")] if kind is float else [])]:
+        message = rf"setting {setting}={value}, expected (a|a whole) number from "
+        with pytest.raises(ValueError, match=message):
+            attack(**{setting: value})
+
+
+@pytest.mark.parametrize(("attack", "setting", "kind"), described((str,)))
+def test_a_reading_that_does_not_exist_is_refused(attack: type[Perturbation], setting: str, kind: type) -> None:
+    with pytest.raises(ValueError, match=rf"setting {setting}='no-such', expected "):
+        attack(**{setting: kind("no-such")})
 
 
 def test_threads_hand_on_errors_and_leave_torchs_as_they_were() -> None:

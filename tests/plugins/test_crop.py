@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,38 @@ def test_both_forms_are_pillows_image_by_image(offset: str) -> None:
         np.testing.assert_array_equal(result, by_pillow(part, 33, 47))
 
 
+def test_franks_crop_is_opencvs() -> None:
+    """A share p / 2 goes on each of the four sides, fractions of pixels cut off; then OpenCV's bicubic filter."""
+    pictures = images(40, 33, 47)
+    attacked = Crop(offset="frank", resample="opencv").perturb(pictures, streams(40))
+    for image, result, share in zip(pictures.numpy(), attacked.numpy(), streams(40).uniform(0.05, 0.2), strict=True):
+        top, left = int(33 * share / 2), int(47 * share / 2)
+        part = np.ascontiguousarray(image[:, top : 33 - top, left : 47 - left].transpose(1, 2, 0))
+        expected = cv2.resize(part, (47, 33), interpolation=cv2.INTER_CUBIC)
+        np.testing.assert_array_equal(result, expected.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("before", [(26, 26), (57, 60), (96, 70)])
+def test_opencvs_filter_is_keyss_cubic(before: tuple[int, int]) -> None:
+    """Keys's kernel with a = -0.75, edges repeated, four values wide even where it shrinks; to the grey level."""
+    pictures = images(2, *before)
+    across, down = (cubic_weights(side, 64) for side in reversed(before))
+    expected = np.clip(down @ pictures.numpy().astype(float) @ across.T, 0, 255)
+    assert np.abs(resize(pictures, 64, 64, "opencv").numpy() - expected).max() < 1
+
+
+def cubic_weights(before: int, after: int) -> NDArray[np.float64]:
+    matrix = np.zeros((after, before))
+    for row in range(after):
+        place = (row + 0.5) * before / after - 0.5
+        first = int(np.floor(place)) - 1
+        for tap in range(first, first + 4):
+            x = abs(tap - place)
+            inner, outer = 1.25 * x**3 - 2.25 * x**2 + 1, -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
+            matrix[row, np.clip(tap, 0, before - 1)] += inner if x <= 1 else outer
+    return matrix
+
+
 def test_both_forms_cut_out_the_same() -> None:
     pictures, chosen, start = images(9, 20, 30), torch.tensor([4, 0, 7]), torch.tensor([[0, 0], [3, 12], [1, 5]])
     expected = parts_by_slices(pictures, chosen, start, 17, 18)
@@ -94,8 +127,8 @@ def test_removed_pixels_leave_no_trace() -> None:
     [
         ({"low": -0.1}, "low=-0.1, expected a number from 0 to 0.99"),
         ({"high": 1.0}, "high=1.0, expected a number from 0.05 to 0.99"),
-        ({"offset": "left"}, "offset='left', expected one of uniform, corner, centre"),
-        ({"resample": "cubic"}, "resample='cubic', expected one of bilinear, bicubic, lanczos"),
+        ({"offset": "left"}, "offset='left', expected one of uniform, corner, centre, frank"),
+        ({"resample": "cubic"}, "resample='cubic', expected one of bilinear, bicubic, lanczos, opencv"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

@@ -65,6 +65,15 @@ def test_attack_is_pillows(subsampling: str, threads: int) -> None:
     assert torch.equal(attacked, torch.stack(expected))
 
 
+@every_subsampling
+def test_a_coder_may_take_red_for_blue(subsampling: str) -> None:
+    images = torch.cat([examples(24, 40)] * 5)
+    attacked = Jpeg(95, 95, f"{subsampling}-bgr").perturb(images, streams(20))
+    swapped = [by_pillow(image.flip(0), 95, subsampling).flip(0) for image in images]
+    assert torch.equal(attacked, torch.stack(swapped))
+    assert not torch.equal(attacked, Jpeg(95, 95, subsampling).perturb(images, streams(20)))
+
+
 def streams(count: int) -> ImageRng:
     names = [str(number) for number in range(count)]
     return ImageRng.for_images(names, seed=0, dataset="set", attack="jpeg", split="test")
@@ -93,7 +102,7 @@ def test_parts_of_a_large_batch_are_put_together(monkeypatch: pytest.MonkeyPatch
         ({"low": 0}, "low=0, expected a whole number from 1 to 100"),
         ({"low": 50, "high": 40}, "high=40, expected a whole number from 50 to 100"),
         ({"high": 101}, "high=101, expected a whole number from 10 to 100"),
-        ({"subsampling": "4:1:1"}, "subsampling='4:1:1', expected one of 4:2:0, 4:4:4"),
+        ({"subsampling": "4:1:1"}, "subsampling='4:1:1', expected one of 4:2:0, 4:4:4, 4:2:0-bgr, 4:4:4-bgr"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

@@ -49,13 +49,22 @@ def test_noise_is_rounded_to_nearest_and_clipped(rng: ImageRng) -> None:
     np.testing.assert_array_equal(attacked.numpy(), expected)
 
 
+def test_franks_code_cuts_fractions_off(rng: ImageRng) -> None:
+    """Clip, then a cast that truncates, with the drawn number as deviation."""
+    images = torch.randint(0, 256, (COUNT, *SHAPE), dtype=torch.uint8)
+    attacked = Noise(interpretation="frank").perturb(images, rng[:])
+    deviation = rng.uniform(5, 20).numpy()[:, None, None, None]
+    expected = np.clip(images.numpy() + deviation * rng.normal(SHAPE).numpy(), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(attacked.numpy(), expected)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"low": -1.0}, "low=-1.0, expected a number from 0 to"),
         ({"low": 30.0}, "high=20.0, expected a number from 30.0 to"),
         ({"high": float("nan")}, "high=nan, expected a number"),
-        ({"interpretation": "sigma"}, "interpretation='sigma', expected one of variance, std, l2"),
+        ({"interpretation": "sigma"}, "interpretation='sigma', expected one of variance, std, frank, l2"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
