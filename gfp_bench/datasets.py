@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 from gfp_bench.errors import DatasetError, UsageError, unknown
 from gfp_bench.files import appearing
 from gfp_bench.images import ImageSet
-from gfp_bench.manifests import Manifest, find_manifest, read_index, read_manifest
+from gfp_bench.manifests import Manifest, read_index, read_manifest
 from gfp_bench.readers import Progress, read_images
-
-DEFAULT_CACHE = Path("~/.cache/gfp-bench")
+from gfp_bench.simulated import DEFAULT_CACHE, find_dataset
 
 
 def load_dataset(name_or_path: str | Path, *, cache: Path | None = None, folders: Sequence[Path] = ()) -> "Dataset":
     """Return the dataset of a name, or of the manifest at a path ending in ``.toml``.
 
     Args:
-        name_or_path: Which dataset.
-        cache: Where decoded images are kept; ``~/.cache/gfp-bench`` by default.
+        name_or_path: Which dataset; one that is made on first use takes settings, as ``sine[side=128]``.
+        cache: Where it is made and decoded images are kept; ``~/.cache/gfp-bench`` by default.
         folders: Where to look for manifests, besides the built-in ones.
 
     Raises:
-        UsageError: If there is no dataset of that name.
-        DatasetError: If its manifest is not sound.
+        UsageError: If there is no dataset of that name, or it cannot have such settings.
+        DatasetError: If its manifest is not sound, or it cannot be made.
     """
-    return Dataset(read_manifest(find_manifest(name_or_path, folders)), cache or DEFAULT_CACHE)
+    cache = cache or DEFAULT_CACHE
+    return Dataset(read_manifest(find_dataset(name_or_path, folders, cache)), cache)
 
 
 class Dataset:

@@ -1,5 +1,6 @@
 """Files that appear complete or not at all, and what names their content."""
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -40,3 +41,37 @@ def appearing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[str | None]:
+    """Hold a file so that no other process does what it stands for; yields None, or who else holds it.
+
+    The kernel releases the lock when its process dies, however it dies: no claim is ever stale.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                yield file.read() or "another run"
+                return
+            if not _is_at(file.fileno(), path):  # its last holder deleted it between our open and our lock
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename}")
+            file.flush()
+            try:
+                yield None
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

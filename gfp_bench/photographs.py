@@ -20,7 +20,7 @@ from gfp_bench.types import Images
 
 SIZE = 64
 GAP = 16  # pixels between two regions
-SIDES = (96, 128)  # of a crop before it is scaled to SIZE: 1.5x to 2x, which washes out the 8 x 8 grid of JPEG
+SIDES = (96, 128)  # of a crop before it is scaled, to SIZE 1.5x to 2x, which washes out the 8 x 8 grid of JPEG
 POOL_EACH = 600  # crops of each photograph that generators are trained on
 FLATNESS = 8.0  # least standard deviation of an image's luma, in grey levels
 
@@ -65,18 +65,18 @@ def regions(height: int, width: int) -> dict[str, Region]:
 
 
 @cache
-def pool() -> Crops:
-    """Return the 6,000 training crops that photo-mini's generators learn from, always the same."""
-    return crops("train", POOL_EACH, rng=torch.Generator().manual_seed(0))
+def pool(size: int = SIZE) -> Crops:
+    """Return the 6,000 training crops that the zoo's generators learn from, always the same, ``size`` pixels a side."""
+    return crops("train", POOL_EACH, rng=torch.Generator().manual_seed(0), size=size)
 
 
-def crops(split: str, each: int, *, rng: torch.Generator) -> Crops:
-    """Return ``each`` random crops of every photograph's region of a split, none of them flat, 64 x 64."""
+def crops(split: str, each: int, *, rng: torch.Generator, size: int = SIZE) -> Crops:
+    """Return ``each`` random crops of every photograph's region of a split, none of them flat, ``size`` x ``size``."""
     images, groups = [], []
     for name, load in PHOTOGRAPHS.items():
         photograph = load()
         region = regions(*photograph.shape[:2])[split]
-        images += [_crop(photograph, region, rng) for _ in range(each)]
+        images += [_crop(photograph, region, rng, size) for _ in range(each)]
         groups += [name] * each
     return Crops(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), tuple(groups))
 
@@ -88,14 +88,14 @@ def textured(images: Images) -> Tensor:
     return luma.flatten(1).std(dim=1, correction=0) >= FLATNESS
 
 
-def _crop(photograph: NDArray[np.uint8], region: Region, rng: torch.Generator) -> NDArray[np.uint8]:
-    """Return one random square of a region as (64, 64, 3), scaled by Pillow's Lanczos filter, drawn until not flat."""
+def _crop(photograph: NDArray[np.uint8], region: Region, rng: torch.Generator, size: int) -> NDArray[np.uint8]:
+    """Return a random square of a region, scaled to (size, size, 3) by Pillow's Lanczos filter and not flat."""
     while True:
         side = _draw(SIDES[0], min(SIDES[1], region.height, region.width), rng)
         top = region.top + _draw(0, region.height - side, rng)
         left = region.left + _draw(0, region.width - side, rng)
         square = Image.fromarray(photograph[top : top + side, left : left + side])
-        small = np.asarray(square.resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+        small = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
         if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
             return small
 

@@ -1,4 +1,4 @@
-"""Images on disk: a folder with one folder a source becomes a manifest; a manifest's files are read by checksum."""
+"""Images on disk: a folder or an archive a source becomes a manifest; a manifest's images are read by checksum."""
 
 import os
 import re
@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gfp_bench.archives import SUFFIX, Archives
 from gfp_bench.decoding import View, open_image, pixels
 from gfp_bench.errors import DatasetError
 from gfp_bench.files import sha256
@@ -47,7 +49,8 @@ def index_folder(
     """Check and hash every image below ``root`` and write the manifest and index of a dataset.
 
     Args:
-        root: Holds ``<split>/<source>/**``, or ``<source>/**`` if ``fractions`` are given.
+        root: Holds ``<split>/<source>/**``, or ``<source>/**`` if ``fractions`` are given; instead of a folder a
+            source there may be an archive, ``<source>.zip`` with ``<split>/**``, or with the images themselves.
         name: The dataset's name: the files are ``<name>.toml`` and ``<name>.parquet``.
         folder: Where they are written; beside ``root`` by default.
         description: One sentence for people.
@@ -68,14 +71,16 @@ def index_folder(
     if re.fullmatch(NAME, name) is None:
         raise DatasetError(f"dataset name {name!r}, expected letters, digits and . _ + @ - only; choose another")
     root = root.resolve()
-    paths = _walk(root, depth=2 if fractions is None else 1)
-    read = list(in_threads(lambda path: _row(root, path, view or View()), paths, f"folder {root}", progress))
+    depth = 2 if fractions is None else 1
+    with Files(root) as files:
+        paths = _walk(root, files, depth)
+        read = list(in_threads(lambda path: _row(files, path, view or View()), paths, f"folder {root}", progress))
     index = pd.DataFrame([row for row, _ in read])
     index["id"] = index["path"]
     index["group"] = _groups(index["path"], group)
-    parts = index["path"].str.split("/")
-    index["source"] = parts.str[1 if fractions is None else 0]
-    index["split"] = parts.str[0] if fractions is None else _drawn(index, fractions, seed)
+    places = [_place(path, depth) for path in paths]
+    index["source"] = [source for _, source in places]
+    index["split"] = [split for split, _ in places] if fractions is None else _drawn(index, fractions, seed)
     home = (folder or root.parent).resolve()
     given = sources or {}
     return write_manifest(
@@ -91,8 +96,8 @@ def index_folder(
     )
 
 
-def _walk(root: Path, depth: int) -> list[str]:
-    """Return the paths of all files, from ``root``, sorted; each lies at least ``depth`` folders below it."""
+def _walk(root: Path, images: "Files", depth: int) -> list[str]:
+    """Return the paths of all files from ``root``, sorted; those in archives directly below it stand for these."""
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder, expected one with a folder a source; check the path")
     found: list[str] = []
@@ -104,8 +109,19 @@ def _walk(root: Path, depth: int) -> list[str]:
                     f"{Path(place, folder)} is a link to a folder, expected a folder; move the images here"
                 )
         found += [Path(place, file).relative_to(root).as_posix() for file in files if not file.startswith(".")]
-    _expect_layout(root, found, depth)
-    return sorted(found)
+    paths = [path for file in found for path in images.listed(file)]
+    _expect_layout(root, paths, depth)
+    return sorted(paths)
+
+
+def _place(path: str, depth: int) -> tuple[str, str]:
+    """Return the split, if ``depth`` is 2, and the source that a path stands for; empty if it has too few parts."""
+    parts = path.split("/")
+    if parts[0].endswith(SUFFIX):
+        parts = [*parts[1:depth], parts[0].removesuffix(SUFFIX), *parts[depth:]]
+    if len(parts) <= depth or (depth == 2 and parts[0] not in SPLITS):
+        return "", ""
+    return parts[0] if depth == 2 else "", parts[depth - 1]
 
 
 def _unreadable(error: OSError) -> None:
@@ -113,23 +129,25 @@ def _unreadable(error: OSError) -> None:
 
 
 def _expect_layout(root: Path, found: Sequence[str], depth: int) -> None:
-    layout = "<split>/<source>/<file>" if depth == 2 else "<source>/<file>"
     if not found:
+        layout = "<split>/<source>/<file>" if depth == 2 else "<source>/<file>"
         raise DatasetError(f"{root} holds no files, expected {layout}; check the path")
     for path in found:
-        parts = path.split("/")
-        if len(parts) <= depth or (depth == 2 and parts[0] not in SPLITS):
+        if not any(_place(path, depth)):
+            archived = path.partition("/")[0].endswith(SUFFIX)
+            drawn = f"<source>{SUFFIX}/<file>" if archived else "<source>/<file>"
+            layout = f"<source>{SUFFIX}/<split>/<file>" if archived else "<split>/<source>/<file>"
             raise DatasetError(
                 f"{root / path} does not lie in {layout} with a split of {', '.join(SPLITS)}; move it, or give "
-                "fractions to draw splits from <source>/<file>"
+                f"fractions to draw splits from {drawn}"
                 if depth == 2
-                else f"{root / path} does not lie in {layout}; move it"
+                else f"{root / path} does not lie in {drawn}; move it"
             )
 
 
-def _row(root: Path, path: str, view: View) -> tuple[dict[str, str | int], tuple[int, int]]:
+def _row(files: "Files", path: str, view: View) -> tuple[dict[str, str | int], tuple[int, int]]:
     """Return what the index says of a file, and the height and width of what the view makes of it."""
-    content = read_encoded(root, path)
+    content = files.read(path)
     image = open_image(content, path)
     _, height, width = pixels(image, path, view).shape
     return {"path": path, "sha256": sha256(content), "width": image.width, "height": image.height}, (height, width)
@@ -185,12 +203,13 @@ def read_images(
         DatasetError: After the last file, if any is missing, has another checksum, does not decode or has another
             shape than the manifest says; the message lists them.
     """
-    files = list(zip(index["path"], index["sha256"], strict=True))
-    return in_threads(lambda file: _image(manifest, *file), files, f"dataset {manifest.name!r}", progress)
+    rows = list(zip(index["path"], index["sha256"], strict=True))
+    with Files(manifest.root) as files:
+        yield from in_threads(lambda row: _image(manifest, files, *row), rows, f"dataset {manifest.name!r}", progress)
 
 
-def _image(manifest: Manifest, path: str, digest: str) -> NDArray[np.uint8]:
-    content = read_encoded(manifest.root, path)
+def _image(manifest: Manifest, files: "Files", path: str, digest: str) -> NDArray[np.uint8]:
+    content = files.read(path)
     if (got := sha256(content)) != digest:
         raise DatasetError(f"{path}: sha256 {got}, expected {digest}; restore the file or index the folder again")
     image = pixels(open_image(content, path), path, manifest.view)
@@ -199,22 +218,47 @@ def _image(manifest: Manifest, path: str, digest: str) -> NDArray[np.uint8]:
     return image
 
 
-def read_encoded(root: Path, path: str) -> bytes:
-    """Return the bytes of the file at ``path`` below ``root``.
+class Files:
+    """The files below a folder; those in its archives are called ``<archive>.zip/<member>``. Threads may share it."""
 
-    Raises:
-        DatasetError: If the file is missing, unreadable, not regular, or a link that leaves ``root``.
-    """
-    try:
-        file = (root / path).resolve(strict=True)
-        if not file.is_relative_to(root.resolve()):
-            raise DatasetError(f"{path}: a link to {file}, out of {root}; put the file itself there")
-        if not file.is_file():
-            raise DatasetError(f"{path}: no regular file in {root}, expected an image; remove it")
-        return file.read_bytes()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DatasetError(f"{path}: cannot be read in {root} ({reason}); restore it or index again") from error
+    def __init__(self, root: Path) -> None:
+        self._root, self._inside = root, root.resolve()
+        self._archives = Archives(root)
+
+    def __enter__(self) -> "Files":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._archives.__exit__(kind, error, at)
+
+    def listed(self, path: str) -> list[str]:
+        """Return what a file stands for: the paths of an archive's members, else its own."""
+        if "/" in path or not path.endswith(SUFFIX):
+            return [path]
+        return [f"{path}/{member}" for member in self._archives.members(path)]
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            DatasetError: If the file is missing, unreadable, not regular, or a link that leaves the folder; if its
+                archive is damaged or it would leave that.
+        """
+        name, _, member = path.partition("/")
+        if member and name.endswith(SUFFIX) and not (self._root / name).is_dir():
+            return self._archives.read(name, member)
+        try:
+            file = (self._root / path).resolve(strict=True)
+            if not file.is_relative_to(self._inside):
+                raise DatasetError(f"{path}: a link to {file}, out of {self._root}; put the file itself there")
+            if not file.is_file():
+                raise DatasetError(f"{path}: no regular file in {self._root}, expected an image; remove it")
+            return file.read_bytes()
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DatasetError(
+                f"{path}: cannot be read in {self._root} ({reason}); restore it or index again"
+            ) from error
 
 
 def in_threads(

@@ -1,12 +1,10 @@
 """What a cell leaves behind, and the store that keeps it: one JSON and one score file a cell. Torch-free."""
 
-import fcntl
 import io
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfp_bench.errors import RecordError
-from gfp_bench.files import write_atomically
+from gfp_bench.files import claimed, write_atomically
 from gfp_bench.plan import Cell, Trial
 
 SCHEMA = 1
@@ -165,32 +163,9 @@ class Store:
         else:
             path.unlink(missing_ok=True)
 
-    @contextmanager
-    def claim(self, trial: Trial) -> Iterator[str | None]:
-        """Hold a trial so that no other run takes it; yields None, or who else holds it.
-
-        The kernel releases the lock when its process dies, however it dies: no claim is ever stale.
-        """
-        path = self.path(trial, "claim")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            with path.open("a+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    file.seek(0)
-                    yield file.read() or "another run"
-                    return
-                if not _is_at(file.fileno(), path):  # its last holder deleted it between our open and our lock
-                    continue
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {os.uname().nodename}")
-                file.flush()
-                try:
-                    yield None
-                finally:
-                    path.unlink(missing_ok=True)
-                return
+    def claim(self, trial: Trial) -> AbstractContextManager[str | None]:
+        """Hold a trial so that no other run takes it; yields None, or who else holds it."""
+        return claimed(self.path(trial, "claim"))
 
     def _cell(self, trial: Trial, cell: Cell, ending: str) -> Path:
         return self.folder(trial) / f"{cell.name}-{cell.key[:8]}{ending}"
@@ -216,10 +191,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is no valid JSON ({error}); delete it and run again") from error
     return data
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

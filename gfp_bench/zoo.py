@@ -1,31 +1,48 @@
 """Train generators and draw from them: one folder a trained generator, resumable at any time."""
 
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 
-from gfp_bench.errors import UsageError
-from gfp_bench.files import write_atomically
+from gfp_bench.errors import RecordError, UsageError
+from gfp_bench.files import claimed, sha256, write_atomically
 from gfp_bench.generator import Generator
 from gfp_bench.monitor import SILENT, Monitor
+from gfp_bench.settings import parse_spec, resolved_settings
+from gfp_bench.sheets import sheet
 from gfp_bench.state import State, load_state, save_state
 from gfp_bench.types import Images, Setting
 
 _CHECKPOINT = "checkpoint.safetensors"
 _RECORD = "training.json"
+_TRAINED = "trained.json"
+_SHEETS_KEPT = 5
 
 
 class Record(TypedDict):
-    """What a training began with."""
+    """What a training began with; ``pool`` is the sha256 of its images."""
 
     generator: str
     version: int
     settings: dict[str, Setting]
     seed: int
+    pool: str
+
+
+class Trained(TypedDict):
+    """How a training ended; the seconds are null where a part of it was not timed."""
+
+    steps: int
+    seconds: float | None
+    processor_seconds: float | None
+    device: str
+    threads: int
+    torch: str
 
 
 def train(
@@ -38,6 +55,7 @@ def train(
     settings: Mapping[str, Setting] | None = None,
     monitor: Monitor = SILENT,
     every: float = 60.0,
+    sheets: int = 10,
 ) -> None:
     """Train a generator and save it into ``folder``; a training that was killed goes on from its last checkpoint.
 
@@ -45,77 +63,218 @@ def train(
         generator: What to train.
         pool: Training images.
         folder: Where the generator, its checkpoint and its record lie; made if missing.
-        steps: Steps in all; more than before lengthens a training.
+        steps: Steps in all; more than before lengthens a training, as many leave it as it is.
         seed: Of all randomness.
         settings: What the generator was made with, for the record.
         monitor: Is told of progress.
         every: Seconds between checkpoints.
+        sheets: How often in all a sheet of samples, ``sheet-<step>.png``, is written; the last five are kept.
 
     Raises:
-        UsageError: If the folder holds a training of something else, or a longer one.
+        UsageError: If the folder holds a training of something else, or a longer one, or another process trains there.
+        RecordError: If the checkpoint is damaged or another training's.
         FloatingPointError: If the training diverges; the last good checkpoint stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    content = pool.cpu().contiguous().numpy()
     record: Record = {
         "generator": generator.name,
         "version": generator.version,
         "settings": dict(settings or {}),
         "seed": seed,
+        "pool": sha256(content.tobytes()),
     }
-    _claim(folder, record)
-    rng = torch.Generator().manual_seed(seed)
-    checkpoints = Checkpoints(folder / _CHECKPOINT, rng, every=every, onward=monitor)
-    generator.train(pool, steps=steps, rng=rng, monitor=checkpoints)
-    generator.save(folder)
+    with claimed(folder / ".claim") as holder:
+        if holder is not None:
+            raise UsageError(f"{folder} is in the hands of {holder}; wait for it or choose another folder")
+        _expect(folder, record, resolved_settings(type(generator), {}))
+        done = trained(folder)
+        if done and done["steps"] > steps:
+            raise UsageError(
+                f"the training is at step {done['steps']}, beyond the {steps} asked for; take another folder"
+            )
+        if done and done["steps"] == steps:
+            return
+        rng = torch.Generator().manual_seed(seed)
+        path = folder / _CHECKPOINT
+        checkpoints = Checkpoints(
+            path, rng, every=every, onward=monitor, record=record, sheet_every=_part(steps, sheets)
+        )
+        generator.train(pool, steps=steps, rng=rng, monitor=checkpoints)
+        generator.save(folder)
+        seconds, processor_seconds = checkpoints.spent()
+        ended: Trained = {
+            "steps": steps,
+            "seconds": seconds,
+            "processor_seconds": processor_seconds,
+            "device": _device_name(pool.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        write_atomically(folder / _TRAINED, json.dumps(ended, indent=2).encode())
 
 
 def read_record(folder: Path) -> Record:
-    """Return what was trained in a folder: the generator's name, version, settings and seed.
+    """Return what was trained in a folder: the generator's name, version, settings, seed and pool.
 
     Raises:
         UsageError: If no training was begun there.
     """
-    try:
-        record: Record = json.loads((folder / _RECORD).read_text())
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{folder} holds no trained generator; train one into it with `gfp-bench zoo train`"
-        ) from error
+    record: Record | None = _read_json(folder / _RECORD)
+    if record is None:
+        raise UsageError(f"{folder} holds no trained generator; train one into it with `gfp-bench zoo train`")
     return record
 
 
+def trained(folder: Path) -> Trained | None:
+    """Return how the training in a folder ended, or None if it has not."""
+    done: Trained | None = _read_json(folder / _TRAINED)
+    return done
+
+
+def steps_done(folder: Path) -> int:
+    """Return how many steps of a training need not be taken again."""
+    if done := trained(folder):
+        return done["steps"]
+    path = folder / _CHECKPOINT
+    return int(load_state(path).get("step", 0)) if path.exists() else 0
+
+
 def sample(generator: Generator, folder: Path, n: int, seed: int, *, device: torch.device | str = "cpu") -> Images:
-    """Return n images of the generator trained in ``folder``; ``generator`` was made with the recorded settings."""
-    generator.load(folder, device=device)
+    """Return n images of the generator trained in ``folder``; ``generator`` was made with the recorded settings.
+
+    Raises:
+        UsageError: If the training has not ended, or the folder holds another generator's weights.
+        RecordError: If the weights are damaged.
+    """
+    load(generator, folder, device=device)
     return generator.sample(n, rng=torch.Generator().manual_seed(seed))
 
 
-class Checkpoints(Monitor):
-    """Keeps a training in a file together with the state of its ``rng``, and hands progress on."""
+def load(generator: Generator, folder: Path, *, device: torch.device | str = "cpu") -> None:
+    """Let a generator take over what was trained in ``folder``; raises like `sample`."""
+    try:
+        generator.load(folder, device=device)
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} holds no finished training; go on with `gfp-bench zoo train`") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # what torch and plugins say of foreign weights
+        raise UsageError(
+            f"{folder} holds weights that do not fit generator {generator.name!r} as it is recorded there ({error}); "
+            "train it again in another folder"
+        ) from error
 
-    def __init__(self, path: Path, rng: torch.Generator, *, every: float, onward: Monitor = SILENT) -> None:
+
+def parse_generator(text: str) -> tuple[str, dict[str, str]]:
+    """Return the name and the settings, still as text, of ``name``, ``name[key=value,...]`` or ``name:PATH``.
+
+    Raises:
+        UsageError: If the text is none of these.
+    """
+    if match := re.fullmatch(r"([^\[\]:\s]+):(.+)", text):
+        return match[1], {"path": match[2]}
+    return parse_spec(text)
+
+
+class Checkpoints(Monitor):
+    """Keeps a training in a file together with the state of its ``rng``, writes sheets, and hands progress on."""
+
+    def __init__(
+        self,
+        path: Path,
+        rng: torch.Generator,
+        *,
+        every: float,
+        onward: Monitor = SILENT,
+        record: Record | None = None,
+        sheet_every: int | None = None,
+    ) -> None:
         self._path, self._rng, self._every, self._onward = path, rng, every, onward
-        self._kept = time.monotonic()
+        self._record, self._sheet_every = record, sheet_every
+        self._step = 0
+        self._began = self._kept = time.monotonic()
+        self._processor_began = time.process_time()
+        self._before: tuple[float, float] | None = (0.0, 0.0)  # spent by processes that were killed
 
     def progress(self, step: int, total: int, **values: float) -> None:
+        self._step = step
         self._onward.progress(step, total, **values)
 
     def checkpoint(self, state: State) -> None:
         if time.monotonic() - self._kept >= self._every:
-            save_state(self._path, {"rng": self._rng.get_state(), "training": state})
+            kept = {
+                "rng": self._rng.get_state(),
+                "training": state,
+                "record": self._record,
+                "step": self._step,  # the last that was reported: one less than the state's, as a rule
+                "spent": self.spent(),
+            }
+            save_state(self._path, kept)
             self._kept = time.monotonic()
 
     def restored(self) -> State:
         if not self._path.exists():
             return None
         kept = load_state(self._path)
+        if not isinstance(kept, dict) or not {"rng", "training"} <= kept.keys():
+            raise RecordError(f"{self._path} is no checkpoint of a training; delete it and run again")
+        begun = kept.get("record")
+        if (
+            self._record
+            and begun
+            and {**begun, "settings": {**self._record["settings"], **begun["settings"]}} != self._record
+        ):
+            raise RecordError(
+                f"checkpoint {self._path} is of the training {begun}, expected {self._record}; delete it and run again"
+            )
+        spent = kept.get("spent")
+        self._before = None if spent is None or None in spent else spent
         self._rng.set_state(kept["rng"])
         return kept["training"]
 
+    def preview(self, step: int, draw: Callable[[], Images]) -> None:
+        if self._sheet_every is None or step % self._sheet_every:
+            return
+        target = self._path.with_name(f"sheet-{step:06d}.png")
+        sheet(draw()).save(target)
+        for old in sorted(self._path.parent.glob("sheet-*.png"))[:-_SHEETS_KEPT]:
+            old.unlink()
 
-def _claim(folder: Path, record: Record) -> None:
-    """Write the record of a training, or see that it is the one begun here before."""
+    def spent(self) -> tuple[float, float] | tuple[None, None]:
+        """Return seconds of wall and processor time of the training so far, killed processes up to their checkpoint."""
+        if self._before is None:
+            return None, None
+        wall, processor = self._before
+        return wall + time.monotonic() - self._began, processor + time.process_time() - self._processor_began
+
+
+def _part(steps: int, sheets: int) -> int | None:
+    """Return after how many steps another sheet is due."""
+    return max(1, steps // sheets) if sheets else None
+
+
+def _expect(folder: Path, record: Record, defaults: Mapping[str, Setting]) -> None:
+    """Write the record of a training, or see that it is the one begun here before.
+
+    A setting that was added to the generator since had its default then; pools were not always recorded.
+    """
     if not (folder / _RECORD).exists():
         write_atomically(folder / _RECORD, json.dumps(record, indent=2).encode())
-    elif (begun := read_record(folder)) != record:
+        return
+    begun = read_record(folder)
+    begun.setdefault("pool", record["pool"])
+    begun["settings"] = {**defaults, **begun["settings"]}
+    if begun != {**record, "settings": {**defaults, **record["settings"]}}:
         raise UsageError(f"{folder} holds the training {begun}, expected {record}; choose another folder")
+
+
+def _read_json(file: Path) -> Any:  # whatever its writer put there
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RecordError(f"{file} is no valid JSON ({error}); delete it and run again") from error
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -87,7 +87,7 @@ def test_failed_cells_are_exit_1(cli: Callable, toy: Manifest) -> None:
         (("run", "-m", "knn[kk=3]"), "unknown knn setting 'kk'; did you mean 'k'?"),
         (("run", "-m", "knn[k=many]"), "'many'"),
         (("run", "-d", "foto-mini"), "unknown dataset 'foto-mini'"),
-        (("run", "-p", "attribution@7"), "unknown protocol 'attribution@7'; did you mean 'attribution@0'"),
+        (("run", "-p", "attribution@7"), "unknown protocol 'attribution@7'; did you mean 'attribution@1'"),
         (("run", "--seeds", "x"), "'x' are no seeds; expected as 0-2"),
         (("run", "--device", "tpu"), "'tpu' is no device"),
         (("run", "--limit", "1"), "--limit"),

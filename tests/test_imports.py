@@ -12,13 +12,16 @@ PLUGINS = ROOT / "plugins"
 
 LAYERS = """
     errors files hookspecs rng statistics
-    decoding index metrics settings standings state
-    manifests monitor protocols tables tasks types
-    attack generator leaderboard photographs readers
-    audit compose images zoo
-    checkpoints datasets method
-    registry
-    checks plugins
+    archives decoding index metrics settings standings state
+    manifests protocols tables tasks types
+    monitor
+    attack curves generator leaderboard photographs readers recipes
+    audit estimates images sine
+    sheets simulated
+    checkpoints datasets method mosaic zoo
+    pools registry
+    checks compose plugins
+    build measures
     plan
     records
     boards trial
@@ -28,8 +31,9 @@ LAYERS = """
 """
 HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines()) for room in layer.split()}
 TORCH_FREE = """
-    boards cli errors files hookspecs index leaderboard manifests metrics.attribution metrics.detection plan protocols
-    readers records registry settings standings statistics tables tasks
+    archives boards cli curves errors files hookspecs index leaderboard manifests metrics.attribution
+    metrics.detection plan protocols readers recipes records registry settings simulated standings statistics tables
+    tasks
 """
 
 

@@ -46,6 +46,13 @@ def test_what_is_not_code_is_shipped_too() -> None:
     assert others == matched
 
 
+def test_every_file_of_a_dataset_but_its_pictures_is_shipped() -> None:
+    patterns = SETUPTOOLS["package-data"]["gfp_bench_datasets"]
+    matched = {path for pattern in patterns for path in (ROOT / "datasets").glob(pattern)}
+    there = {path for path in (ROOT / "datasets").rglob("*") if not any(part.startswith(".") for part in path.parts)}
+    assert [path for path in there - matched if path.is_file() and path.suffix != ".png"] == []
+
+
 def test_the_version_is_one() -> None:
     code = (ROOT / "gfp_bench" / "__init__.py").read_text()
     assert f'__version__ = "{PROJECT["project"]["version"]}"' in code

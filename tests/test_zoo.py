@@ -1,45 +1,32 @@
 """The zoo's folders: what a training leaves behind, and when it may go on."""
 
+import json
+import time
 from pathlib import Path
-from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
+from dice import Dice
+from PIL import Image
 
-from gfp_bench import Generator, Images, UsageError, load_state, save_state, zoo
-from gfp_bench.monitor import SILENT, Monitor
-
-
-class Dice(Generator):
-    """Learns nothing but the sum of what it threw: enough to see where a training went on."""
-
-    name = "dice"
-    paper = ""
-    version = 1
-    metadata: ClassVar[dict[str, str]] = {}
-
-    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        state = monitor.restored() or {"step": 0, "sum": 0}
-        self.thrown = 0
-        while state["step"] < steps:
-            state = {"step": state["step"] + 1, "sum": state["sum"] + int(torch.randint(1000, (), generator=rng))}
-            self.thrown += 1
-            monitor.checkpoint(state)
-            monitor.progress(state["step"], steps)
-        self.sum = state["sum"]
-
-    def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        noise = torch.randint(0, 100, (n, 3, 4, 4), generator=rng)
-        return ((noise + self.sum) % 256).to(torch.uint8)
-
-    def save(self, folder: Path) -> None:
-        save_state(folder / "dice.safetensors", self.sum)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.sum = load_state(folder / "dice.safetensors")
-
+from gfp_bench import Images, UsageError, load_state, save_state, zoo
+from gfp_bench.errors import RecordError
+from gfp_bench.files import claimed, sha256
+from gfp_bench.monitor import Monitor
 
 POOL = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+
+
+class Interruption(Monitor):
+    """Stops a training after some steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def progress(self, step: int, total: int, **values: float) -> None:
+        if step == self.step:
+            raise KeyboardInterrupt
 
 
 def test_training_is_lengthened_from_its_checkpoint(tmp_path: Path) -> None:
@@ -51,26 +38,145 @@ def test_training_is_lengthened_from_its_checkpoint(tmp_path: Path) -> None:
     assert longer.sum == whole.sum
 
 
+def test_finished_training_is_left_as_it_is(tmp_path: Path) -> None:
+    zoo.train(Dice(), POOL, tmp_path, steps=3, seed=1)
+    before = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    again = Dice()
+    zoo.train(again, POOL, tmp_path, steps=3, seed=1)
+    assert not hasattr(again, "thrown")
+    assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
+    with pytest.raises(UsageError, match="at step 3, beyond the 2 asked for"):
+        zoo.train(Dice(), POOL, tmp_path, steps=2, seed=1)
+
+
 def test_checkpoints_wait_for_their_time(tmp_path: Path) -> None:
     zoo.train(Dice(), POOL, tmp_path, steps=3, seed=1, every=3600)
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"settings": {"sides": 6}}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"settings": {"sides": 6}}, {"pool": torch.ones(1, 3, 4, 4, dtype=torch.uint8)}]
+)
 def test_folder_of_another_training_is_refused(change: dict[str, object], tmp_path: Path) -> None:
     zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1)
     with pytest.raises(UsageError, match=r"holds the training .* choose another folder"):
-        zoo.train(Dice(), POOL, tmp_path, steps=1, **{"seed": 1, **change})  # type: ignore[arg-type]
+        zoo.train(Dice(), folder=tmp_path, steps=1, **{"pool": POOL, "seed": 1, **change})  # type: ignore[arg-type]
 
 
 def test_record_tells_what_was_trained(tmp_path: Path) -> None:
-    zoo.train(Dice(), POOL, tmp_path, steps=1, seed=4, settings={"sides": 6})
-    assert zoo.read_record(tmp_path) == {"generator": "dice", "version": 1, "settings": {"sides": 6}, "seed": 4}
+    zoo.train(Dice(), POOL, tmp_path, steps=1, seed=4, settings={"burst": 6})
+    assert zoo.read_record(tmp_path) == {
+        "generator": "dice",
+        "version": 1,
+        "settings": {"burst": 6},
+        "seed": 4,
+        "pool": sha256(bytes(3 * 4 * 4)),
+    }
+
+
+def test_record_from_before_a_setting_and_pools_is_the_same_training(tmp_path: Path) -> None:
+    given = {"path": "", "patience": 0.0, "burst": 0, "flat": False}
+    old = {"generator": "dice", "version": 1, "settings": {"path": "", "burst": 0}, "seed": 1}
+    (tmp_path / "training.json").write_text(json.dumps(old))
+    zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1, settings=given)
+    with pytest.raises(UsageError, match="choose another folder"):
+        zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1, settings={**given, "flat": True})
+
+
+def test_checkpoint_from_before_times_and_records_is_taken(tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(1)
+    save_state(tmp_path / "checkpoint.safetensors", {"rng": rng.get_state(), "training": {"step": 2, "sum": 5}})
+    generator = Dice()
+    zoo.train(generator, POOL, tmp_path, steps=3, seed=1)
+    assert generator.thrown == 1
+    done = zoo.trained(tmp_path)
+    assert done is not None
+    assert (done["seconds"], done["processor_seconds"]) == (None, None)
+
+
+def test_time_of_a_training_counts_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks of our own: a step takes 2 s on the wall, 1 s on the processor."""
+    clock = [100.0]
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "process_time", lambda: clock[0] / 2)
+    slow = Dice(patience=2.0)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(slow, POOL, tmp_path, steps=6, seed=1, every=0, monitor=Interruption(3))
+    assert zoo.trained(tmp_path) is None
+    assert zoo.steps_done(tmp_path) == 2  # the third was not reported as done when its state was kept
+    clock[0] += 1000
+    zoo.train(slow, POOL, tmp_path, steps=6, seed=1, every=0)
+    assert zoo.trained(tmp_path) == {
+        "steps": 6,
+        "seconds": 12.0,
+        "processor_seconds": 6.0,
+        "device": "cpu",
+        "threads": 1,
+        "torch": torch.__version__,
+    }
+    assert zoo.steps_done(tmp_path) == 6
 
 
 def test_folder_without_a_training_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no trained generator.*zoo train"):
         zoo.read_record(tmp_path)
+
+
+def test_training_that_has_not_ended_gives_no_samples(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(Dice(), POOL, tmp_path, steps=6, seed=1, every=0, monitor=Interruption(3))
+    with pytest.raises(UsageError, match="holds no finished training; go on with"):
+        zoo.sample(Dice(), tmp_path, 2, seed=0)
+
+
+def test_weights_of_another_generator_are_refused(tmp_path: Path) -> None:
+    save_state(tmp_path / "dice.safetensors", {"weights": torch.zeros(3)})
+    with pytest.raises(UsageError, match=r"weights that do not fit generator 'dice' .*'sum'"):
+        zoo.sample(Dice(), tmp_path, 2, seed=0)
+
+
+@pytest.mark.parametrize("file", ["dice.safetensors", "checkpoint.safetensors"])
+def test_truncated_files_are_refused(file: str, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(Dice(), POOL, tmp_path, steps=6, seed=1, every=0, monitor=Interruption(3))
+    Dice.save(_trained(), tmp_path)
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:-1])
+    with pytest.raises(RecordError, match=rf"{file} is damaged .*delete it"):
+        zoo.load(Dice(), tmp_path)
+        zoo.train(Dice(), POOL, tmp_path, steps=6, seed=1)
+
+
+def _trained() -> Dice:
+    generator = Dice()
+    generator.train(POOL, steps=1, rng=torch.Generator())
+    return generator
+
+
+def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            zoo.train(Dice(), POOL, tmp_path / f"{seed}", steps=6, seed=seed, every=0, monitor=Interruption(3))
+    (tmp_path / "1" / "checkpoint.safetensors").replace(tmp_path / "2" / "checkpoint.safetensors")
+    with pytest.raises(RecordError, match=r"checkpoint .* is of the training .*'seed': 1.*, expected .*'seed': 2"):
+        zoo.train(Dice(), POOL, tmp_path / "2", steps=6, seed=2)
+    Dice.save(_trained(), tmp_path / "2")
+    (tmp_path / "2" / "dice.safetensors").replace(tmp_path / "2" / "checkpoint.safetensors")
+    with pytest.raises(RecordError, match="no checkpoint of a training"):
+        zoo.train(Dice(), POOL, tmp_path / "2", steps=6, seed=2)
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="at step 4"):
+        zoo.train(Dice(burst=4), POOL, tmp_path, steps=6, seed=1, every=0)
+    assert load_state(tmp_path / "checkpoint.safetensors")["training"]["step"] == 3
+    assert zoo.trained(tmp_path) is None
+
+
+def test_folder_that_another_process_trains_in_is_left_alone(tmp_path: Path) -> None:
+    with claimed(tmp_path / ".claim"), pytest.raises(UsageError, match=r"in the hands of process \d+"):
+        zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1)
+    zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1)
 
 
 def test_samples_follow_from_the_seed(tmp_path: Path) -> None:
@@ -89,3 +195,41 @@ def test_progress_reaches_the_caller(tmp_path: Path) -> None:
 
     zoo.train(Dice(), POOL, tmp_path, steps=2, seed=1, monitor=Watcher())
     assert seen == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("sheets", "written"),
+    [(0, []), (1, [20]), (4, [5, 10, 15, 20]), (10, [12, 14, 16, 18, 20]), (100, [16, 17, 18, 19, 20])],
+)
+def test_sheets_are_written_at_intervals_and_the_last_kept(sheets: int, written: list[int], tmp_path: Path) -> None:
+    zoo.train(Dice(), POOL, tmp_path, steps=20, seed=1, sheets=sheets)
+    files = sorted(tmp_path.glob("sheet-*"))
+    assert [file.name for file in files] == [f"sheet-{step:06d}.png" for step in written]
+    for file, step in zip(files, written, strict=True):
+        sheet = np.asarray(Image.open(file))
+        assert sheet.shape == (8, 12, 3)  # five images of 4 x 4 in rows of three
+        assert (sheet[:4] == step).all()
+        assert (sheet[4:, 8:] == 0).all()
+
+
+def test_images_for_sheets_are_drawn_only_if_wanted(tmp_path: Path) -> None:
+    def draw() -> Images:
+        raise AssertionError
+
+    monitor = zoo.Checkpoints(tmp_path / "checkpoint", torch.Generator(), every=0, sheet_every=5)
+    monitor.preview(4, draw)
+    with pytest.raises(AssertionError):
+        monitor.preview(5, draw)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dcgan", ("dcgan", {})),
+        ("dcgan[rate=0.1,width=8]", ("dcgan", {"rate": "0.1", "width": "8"})),
+        ("diffusers:some/folder[1], old", ("diffusers", {"path": "some/folder[1], old"})),
+        ("diffusers[path=C:/models]", ("diffusers", {"path": "C:/models"})),
+    ],
+)
+def test_generators_are_named_with_settings_or_a_path(text: str, expected: tuple[str, dict[str, str]]) -> None:
+    assert zoo.parse_generator(text) == expected

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfp_bench.cli import DRIFT, app, data_folders, results, say, stop
+from gfp_bench.cli import DRIFT, app, cache, data_folders, results, say, stop
 from gfp_bench.cli.running import Output
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _check(folder: Path) -> None:
 
 
 def _manifest(dataset: str) -> "Manifest":
-    from gfp_bench.manifests import find_manifest, read_manifest
+    from gfp_bench.manifests import read_manifest
+    from gfp_bench.simulated import find_dataset
 
-    return read_manifest(find_manifest(dataset, data_folders()))
+    return read_manifest(find_dataset(dataset, data_folders(), cache()))

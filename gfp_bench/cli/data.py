@@ -1,25 +1,28 @@
-"""`data info | index | verify | audit`: what a dataset is, and whether its files are what its manifest says."""
+"""`data info | index | verify | audit | measure | contact-sheet`: what a dataset is, and whether it is what it says."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfp_bench.cli import app, data_folders, say, tell
+from gfp_bench.cli import app, cache, data_folders, say, tell
+from gfp_bench.cli.running import PluginFiles
+
+if TYPE_CHECKING:
+    from gfp_bench.manifests import Manifest
+    from gfp_bench.types import Images
 
 data = typer.Typer(no_args_is_help=True, help="Describe, index and verify datasets.")
 app.add_typer(data, name="data")
 
-Name = Annotated[str, typer.Argument(help="A dataset's name, or a manifest's path.")]
+Name = Annotated[str, typer.Argument(help="name[key=value,...] or a manifest's path.")]
 
 
 @data.command()
 def info(name: Name) -> None:
     """Print a dataset's manifest."""
-    from gfp_bench.manifests import find_manifest, read_manifest
-
-    manifest = read_manifest(find_manifest(name, data_folders()))
+    manifest = _manifest(name)
     say(f"{manifest.name}: {manifest.description}")
     say(f"sources: {', '.join(manifest.source_names)}")
     say(f"images: {', '.join(f'{count} {split}' for split, count in manifest.splits.items())}, {manifest.image_shape}")
@@ -30,7 +33,9 @@ def info(name: Name) -> None:
 
 @data.command()
 def index(
-    folder: Annotated[Path, typer.Argument(help="Holds <split>/<source>/**, or <source>/** with --split.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Holds <split>/<source>/** or <source>.zip; with --split without <split>.")
+    ],
     name: Annotated[str, typer.Argument(help="The new dataset's name.")],
     split: Annotated[str | None, typer.Option(help="Shares of train,val,test, as 0.6,0.2,0.2, drawn by group.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
@@ -71,9 +76,8 @@ def index(
 def verify(name: Name) -> None:
     """Read every file again and compare it with the index."""
     from gfp_bench import audit as audits
-    from gfp_bench.manifests import find_manifest, read_manifest
 
-    manifest = read_manifest(find_manifest(name, data_folders()))
+    manifest = _manifest(name)
     say(f"{manifest.name}: all {audits.verify(manifest)} files are what the index says")
 
 
@@ -86,12 +90,69 @@ def audit(
     from tabulate import tabulate
 
     from gfp_bench import audit as audits
-    from gfp_bench.manifests import find_manifest, read_manifest
 
-    table = audits.audit(read_manifest(find_manifest(name, data_folders())))
+    table = audits.audit(_manifest(name))
     if as_json:
         say(json.dumps(table.to_dict("records"), indent=1))
         return
     say(tabulate(table.to_dict("records"), headers="keys", tablefmt="simple"))
     for leak in audits.leaks(table):
         tell(f"leak: {leak}")
+
+
+@data.command()
+def measure(
+    name: Name,
+    split: Annotated[str, typer.Option(help="The held-out images that distances are measured on.")] = "val",
+    pool: Annotated[
+        str | None, typer.Option(help="What generators learnt from: a dataset's real training images, or photographs.")
+    ] = None,
+    plugin: PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Measure what a dataset's card should say: distances, memorisation, the floor, what files give away."""
+    from gfp_bench.datasets import Dataset
+    from gfp_bench.measures import markdown, measured
+    from gfp_bench.plugins import load_plugins
+
+    plugins = load_plugins(plugin or ())
+    floors = [cls() for cls in map(plugins.method, plugins.methods) if cls.floor and not cls.stochastic]
+    data = Dataset(_manifest(name), cache())
+    found = measured(data, split, floors, _pool(pool, data.manifest.image_size[0]) if pool else None)
+    say(json.dumps(found, indent=1) if as_json else markdown(found))
+
+
+@data.command("contact-sheet")
+def contact_sheet(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="The PNG file.")],
+    split: Annotated[str, typer.Option(help="Whose images.")] = "val",
+    columns: Annotated[int, typer.Option(min=1, help="Images a row.")] = 20,
+    rows: Annotated[int, typer.Option(min=1, help="Rows a source.")] = 2,
+) -> None:
+    """Draw images of every source, sources in sorted order, images evenly spread over a split."""
+    from gfp_bench.datasets import load_dataset
+    from gfp_bench.sheets import contact_sheet as drawn
+
+    images = load_dataset(name, cache=cache(), folders=data_folders()).split(split)
+    drawn(images, columns, rows).save(out, optimize=True)
+    tell(f"{rows} x {columns} images each of {', '.join(images.sources)}")
+    say(str(out))
+
+
+def _manifest(name: str) -> "Manifest":
+    from gfp_bench.manifests import read_manifest
+    from gfp_bench.simulated import find_dataset
+
+    return read_manifest(find_dataset(name, data_folders(), cache()))
+
+
+def _pool(name: str, side: int) -> "Images":
+    """Return the images that generators learnt from; photographs are cut for a side in pixels."""
+    from gfp_bench.datasets import load_dataset
+    from gfp_bench.measures import real_training_images
+    from gfp_bench.photographs import pool
+
+    if name == "photographs":
+        return pool(side).images
+    return real_training_images(load_dataset(name, cache=cache(), folders=data_folders()))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gfp_bench.plan import Plan
     from gfp_bench.records import Store
 
-Dataset = Annotated[str | None, typer.Option("-d", "--dataset", help="A dataset's name, or a manifest's path.")]
+Dataset = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
 ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
 Methods = Annotated[
     list[str] | None, typer.Option("-m", "--method", help="name or name[key=value,...]; repeat for more.")
@@ -123,14 +123,15 @@ def _requested(
     files: list[Path] | None,
 ) -> "tuple[Plan, Manifest]":
     """Return the plan that the options ask for; what they leave open stands in the default."""
-    from gfp_bench.manifests import find_manifest, read_manifest
+    from gfp_bench.manifests import read_manifest
     from gfp_bench.plan import make_plan
     from gfp_bench.plugins import load_plugins
     from gfp_bench.protocols import load_default, load_protocol
     from gfp_bench.settings import parse_spec
+    from gfp_bench.simulated import find_dataset
 
     default = load_default()
-    manifest = read_manifest(find_manifest(dataset or default.dataset, data_folders()))
+    manifest = read_manifest(find_dataset(dataset or default.dataset, data_folders(), cache()))
     specs = [parse_spec(spec) for spec in (methods or default.methods)]
     chosen = default.seeds if seeds is None else None if seeds == "protocol" else _numbers(seeds)
     recipe = load_protocol(protocol or default.protocol)

@@ -1,18 +1,22 @@
-"""`zoo train | sample`: sources of one's own."""
+"""`zoo train | sample | build`: sources and datasets of one's own."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfp_bench.cli import app, cache, data_folders, say, tell
+from gfp_bench.cli import app, cache, data_folders, say, stop, tell
 from gfp_bench.cli.running import PluginFiles
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from gfp_bench.estimates import Estimate
+    from gfp_bench.generator import Generator
+    from gfp_bench.plugins import Plugins
 
-zoo = typer.Typer(no_args_is_help=True, help="Train generators and draw images from them.")
+zoo = typer.Typer(no_args_is_help=True, help="Train generators, draw images from them, build datasets of both.")
 app.add_typer(zoo, name="zoo")
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
 @zoo.command()
@@ -21,63 +25,172 @@ def train(
     out: Annotated[Path, typer.Option(help="The folder of the trained generator.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")],
     pool: Annotated[
-        str, typer.Option(help="A dataset, whose real training images are learnt; or 'photographs', photo-mini's pool.")
+        str,
+        typer.Option(help="A dataset, whose real training images are learnt; or 'photographs', crops of ten of them."),
     ] = "photographs",
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Side of the images in pixels; 64, or the dataset's own, by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    sheets: Annotated[int, typer.Option(min=0, help="How often in all a sheet of samples is written.")] = 10,
+    device: Device = "cpu",
     plugin: PluginFiles = None,
 ) -> None:
     """Train a generator; the same command again goes on where a killed training was."""
     from gfp_bench import zoo as trained
     from gfp_bench.cli.progress import TrainingLine
     from gfp_bench.plugins import load_plugins
-    from gfp_bench.settings import parse_spec, resolved_settings
+    from gfp_bench.pools import find_pool
+    from gfp_bench.settings import resolved_settings
 
-    plain, given = parse_spec(name)
+    plain, given = trained.parse_generator(name)
     cls = load_plugins(plugin or ()).generator(plain)
     settings = resolved_settings(cls, given)
-    images = _pool(pool).to(device)
-    trained.train(cls(**settings), images, out, steps=steps, seed=seed, settings=settings, monitor=TrainingLine())
+    images = find_pool(pool, size, cache=cache(), folders=data_folders()).crops.images.to(_checked(device))
+    try:
+        trained.train(
+            cls(**settings),
+            images,
+            out,
+            steps=steps,
+            seed=seed,
+            settings=settings,
+            monitor=TrainingLine(),
+            sheets=sheets,
+        )
+    except FloatingPointError as error:
+        stop(1, f"{error}; {out} keeps the last good checkpoint")
     say(str(out))
 
 
 @zoo.command()
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Where `zoo train` wrote.")],
+    source: Annotated[
+        str, typer.Argument(help="A folder that `zoo train` filled, or what comes trained: NAME:PATH or name[...].")
+    ],
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")],
     out: Annotated[Path, typer.Option(help="Where the PNG files go.")],
     seed: Annotated[int, typer.Option(help="Of the latents.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     plugin: PluginFiles = None,
 ) -> None:
-    """Draw images from a trained generator and write them as PNG."""
+    """Draw images from a generator and write them as PNG."""
+    import torch
     from PIL import Image
 
-    from gfp_bench import zoo as trained
     from gfp_bench.plugins import load_plugins
 
-    record = trained.read_record(folder)
-    generator = load_plugins(plugin or ()).generator(record["generator"])(**record["settings"])
-    images = trained.sample(generator, folder, n, seed=seed, device=device).cpu()
+    generator = _loaded(source, load_plugins(plugin or ()), _checked(device))
+    images = generator.sample(n, rng=torch.Generator().manual_seed(seed)).cpu()
     out.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(out / f"{number:06d}.png")
-    tell(f"{n} images of {record['generator']}")
+    tell(f"{n} images of {generator.name}")
     say(str(out))
 
 
-def _pool(name: str) -> "Tensor":
-    """Return the images to learn from."""
-    if name == "photographs":
-        from gfp_bench.photographs import pool
+@zoo.command()
+def build(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Gets <name>.toml, <name>.parquet and the folder <name> of archives.")],
+    trainings: Annotated[
+        Path | None,
+        typer.Option("--zoo", help="Holds a folder a source, as `zoo train` fills it; zoo/<name> by default."),
+    ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Make this source only; may be repeated.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it will take here, and stop.")] = False,
+    device: Device = "cpu",
+    plugin: PluginFiles = None,
+) -> None:
+    """Make a dataset, one archive a source; the same command again goes on, several may run at once."""
+    from gfp_bench.build import Build
+    from gfp_bench.cli.progress import TrainingLine
+    from gfp_bench.plugins import load_plugins
+    from gfp_bench.pools import find_pool
+    from gfp_bench.recipes import load_recipe
 
-        return pool().images
-    from gfp_bench.datasets import load_dataset
-    from gfp_bench.errors import UsageError
+    read = load_recipe(recipe)
+    builder = Build(
+        recipe=read,
+        pool=find_pool(read.pool, read.side, cache=cache(), folders=data_folders()),
+        plugins=load_plugins(plugin or ()),
+        folder=out,
+        zoo=trainings or Path("zoo", read.name),
+        device=_checked(device),
+        report=tell,
+        monitor=TrainingLine(),
+    )
+    pending = builder.pending(source or ())
+    tell(f"{read.name}: {len(pending)} of {len(source or [*read.sources, 'real'])} sources are to be made")
+    _tell_estimates([_told(found) for found in builder.estimates(pending)])
+    if estimate:
+        return
+    if manifest := builder.run(pending):
+        say(str(manifest.file))
 
-    train = load_dataset(name, cache=cache(), folders=data_folders()).split("train")
-    if "real" not in train.sources:
-        raise UsageError(
-            f"dataset {name!r} has no source 'real' to learn from; its sources: {', '.join(train.sources)}"
+
+def _loaded(source: str, plugins: "Plugins", device: str) -> "Generator":
+    """Return the generator trained in a folder, or one that comes trained."""
+    from gfp_bench import zoo as trained
+    from gfp_bench.settings import resolved_settings
+
+    name, given = trained.parse_generator(source)
+    if Path(source).exists() or name not in plugins.generators:
+        record = trained.read_record(Path(source))
+        generator = plugins.generator(record["generator"])(**record["settings"])
+        trained.load(generator, Path(source), device=device)
+        return generator
+    cls = plugins.generator(name)
+    settings = resolved_settings(cls, given)
+    generator = cls(**settings)
+    generator.load(Path(str(settings.get("path", ""))), device=device)
+    return generator
+
+
+def _checked(device: str) -> str:
+    """Return the device if torch has it here."""
+    import torch
+
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise typer.BadParameter(
+            f"{device!r} is no device that torch sees here; use cpu or cuda", param_hint="--device"
         )
-    return train.images[train.labels == train.sources.index("real")]
+    return device
+
+
+def _told(estimate: "Estimate") -> "Estimate":
+    tell(f"measured {estimate.source}")
+    return estimate
+
+
+def _tell_estimates(estimates: "list[Estimate]") -> None:
+    """Print what is left to do and how long it takes, alone on this machine's processors."""
+    from tabulate import tabulate
+
+    if not estimates:
+        return
+    rows = [
+        {
+            "source": found.source,
+            "steps": found.steps,
+            "s a step": f"{found.step.wall:.3f}",
+            "samples": found.samples,
+            "s a sample": f"{found.image.wall:.4f}",
+            "processor time": _duration(found.total.processor),
+            "wall time": _duration(found.total.wall),
+        }
+        for found in estimates
+    ]
+    total = {
+        "source": "together",
+        "processor time": _duration(sum(found.total.processor for found in estimates)),
+        "wall time": _duration(sum(found.total.wall for found in estimates)),
+    }
+    tell(tabulate([*rows, total], headers="keys", tablefmt="simple"))
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
