@@ -1,0 +1,179 @@
+"""DDPM, small: a U-Net predicts the noise in an image, and samples are freed of it in few steps.
+
+Source: Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020, arXiv:2006.11239, algorithm 1,
+eq. 14 and section 4; samples by Song, Meng and Ermon, "Denoising diffusion implicit models", ICLR 2021,
+arXiv:2010.02502, eq. 12.
+Differs from the paper: a quarter of its width, one block a level, three levels, attention at the innermost alone; the
+network sees each 2 x 2 square of pixels as the channels of one (``fold``), and what it adds to its input, weighted, is
+the noise (the "v" of Salimans and Ho, arXiv:2202.00512, appendix D, under the loss of the noise), which is learnt in
+far fewer steps; batches of 32 and not 128, a rate of 0.001 without clipped gradients or dropout; averaged over the last
+1,000 steps and not 10,000; 50 steps of DDIM.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl
+from gfp_bench_generators._denoising import LEVELS, Estimate, Folded, geometry, walked
+from gfp_bench_generators._libraries import drawn, library
+from gfp_bench_generators._sampling import load_network, save_network
+from gfp_bench_generators._training import Draw, descend, train
+
+_GROUPS = 8  # of channels that are normalised together
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    """Offer `DDPM`."""
+    register(DDPM)
+
+
+class DDPM(Generator):
+    """A network learns the noise of a fixed diffusion; sampling runs the diffusion backwards."""
+
+    name = "ddpm"
+    paper = "arXiv:2006.11239"
+    version = 1
+    metadata: ClassVar[dict[str, str]] = {
+        "family": "score",
+        "loss": "noise prediction",
+        "upsampling": "nearest, convolution 3x3; sub-pixel",
+        "downsampling": "strided convolution 3x3",
+        "normalisation": "group",
+        "nonlinearity": "none",
+        "skips": "u-net",
+    }
+
+    def __init__(
+        self,
+        width: int = 32,
+        fold: int = 2,
+        batch: int = 32,
+        rate: float = 0.001,
+        times: int = 1000,
+        steps: int = 50,
+        eta: float = 0.0,
+    ) -> None:
+        self.width = width  # channels at the finest level, a multiple of 16; the paper's 128
+        self.fold = fold  # pixels a side that become channels; the paper's 1
+        self.batch = batch  # images a step; the paper's 128
+        self.rate = rate  # of Adam; the paper's 0.0002
+        self.times = times  # steps of the diffusion, variances from 0.0001 to 0.02 in even steps
+        self.steps = steps  # of sampling
+        self.eta = eta  # fresh noise in sampling, 0: none (DDIM) to 1: as much as DDPM
+
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self._refuse_settings()
+        self.side = pool.shape[-1]
+        network = drawn(partial(self.build, self.side), rng).to(pool.device)
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)
+        diffusion = self._schedule("DDPMScheduler")
+        kept = diffusion.alphas_cumprod.to(pool.device)
+
+        def update(draw: Draw) -> dict[str, float]:
+            real = draw()
+            noise = torch.randn(real.shape, generator=rng).to(real)
+            times = torch.randint(self.times, (len(real),), generator=rng).to(real.device)
+            return {"error": descend(optimiser, error(partial(predict, network, kept), diffusion, real, noise, times))}
+
+        def preview(averaged: Folded) -> Images:
+            return self._draw(averaged, 16, torch.Generator().manual_seed(0), min(self.steps, 10))
+
+        self.network: nn.Module = train(
+            update,
+            network,
+            {"optimiser": optimiser},
+            pool,
+            steps=steps,
+            batch=self.batch,
+            rng=rng,
+            monitor=monitor,
+            preview=preview,
+        ).eval()
+
+    def sample(self, n: int, *, rng: torch.Generator) -> Images:
+        self._refuse_settings()
+        return self._draw(self.network, n, rng, self.steps)
+
+    def save(self, folder: Path) -> None:
+        save_network(folder, self.network, side=self.side)
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.network, state = load_network(folder, self.build, device)
+        self.side = state["side"]
+
+    def build(self, side: int) -> Folded:
+        """Return the untrained network: noisy images in about [-1, 1] and steps of the diffusion to the noise."""
+        network = library("diffusers").UNet2DModel(
+            **geometry(side, self.width, self.fold, multiple=2 * _GROUPS),
+            norm_num_groups=_GROUPS,
+            down_block_types=("DownBlock2D",) * LEVELS,
+            up_block_types=("UpBlock2D",) * LEVELS,
+        )
+        return Folded(network, self.fold)
+
+    def _draw(self, network: nn.Module, n: int, rng: torch.Generator, steps: int) -> Images:
+        scheduler = self._schedule("DDIMScheduler")
+        predicted = partial(predict, network, scheduler.alphas_cumprod.to(next(network.parameters()).device))
+        return walked(
+            lambda noise: denoise(predicted, noise, scheduler, steps, self.eta, rng), n, network, self.side, rng
+        )
+
+    def _schedule(self, name: str) -> Any:  # a scheduler of diffusers
+        return getattr(library("diffusers"), name)(
+            num_train_timesteps=self.times, beta_start=0.0001, beta_end=0.02, beta_schedule="linear"
+        )
+
+    def _refuse_settings(self) -> None:
+        if not 1 <= self.steps <= self.times:
+            raise UsageError(f"setting 'steps' got {self.steps}, expected 1 to {self.times}, as many as 'times'")
+        if not 0 <= self.eta <= 1:
+            raise UsageError(f"setting 'eta' got {self.eta}, expected 0 (no fresh noise) to 1 (as DDPM)")
+
+
+def predict(network: Estimate, kept: Tensor, images: Tensor, times: Tensor) -> Tensor:
+    """Return the noise in images (n, 3, h, w) at times (n,); ``kept`` is the image's share of the variance at each."""
+    share = kept[times][:, None, None, None]
+    return (1 - share).sqrt() * images + share.sqrt() * network(images, times)
+
+
+def error(
+    network: Estimate,
+    diffusion: Any,  # a DDPMScheduler
+    real: Tensor,
+    noise: Tensor,
+    times: Tensor,
+) -> Tensor:
+    """Return the mean squared error of a network that should know the noise at some steps of the diffusion (eq. 14)."""
+    return (network(diffusion.add_noise(real, noise, times), times) - noise).square().mean()
+
+
+def denoise(
+    network: Estimate,
+    noise: Tensor,
+    scheduler: Any,  # a DDIMScheduler
+    steps: int,
+    eta: float,
+    rng: torch.Generator,
+) -> Tensor:
+    """Return images in [-1, 1], freed of their noise in some steps (arXiv:2010.02502, eq. 12).
+
+    Args:
+        network: Predicts the noise of (n, 3, h, w) at times (n,).
+        noise: Standard normal, (n, 3, h, w).
+        scheduler: Takes the steps.
+        steps: How many, evenly spaced.
+        eta: How much fresh noise each step brings, 0 to 1.
+        rng: Draws it.
+    """
+    scheduler.set_timesteps(steps)
+    images = noise
+    for time in scheduler.timesteps.tolist():
+        predicted = network(images, torch.full((len(images),), time, device=images.device))
+        fresh = torch.randn(images.shape, generator=rng).to(images) if eta else None
+        images = scheduler.step(predicted, time, images, eta=eta, variance_noise=fresh).prev_sample
+    return images

@@ -1,0 +1,228 @@
+"""NCSN++, small: a network estimates the score of images at every noise level, and an ordinary equation is solved.
+
+Source: Song et al., "Score-based generative modeling through stochastic differential equations", ICLR 2021,
+arXiv:2011.13456, eq. 7, eq. 13 and appendices C and D.1 (variance exploding), H (the network).
+Differs from the paper: a fifth of its width, one block a level, three levels, no attention; the network sees each
+2 x 2 square of pixels as the channels of one (``fold``) and images scaled to variance 1, and what it adds to the score
+of a Gaussian of the same variance is the score (Karras et al., arXiv:2206.00364, section 5), which is learnt in far
+fewer steps; images lie in [-1, 1] and not [0, 1], so noise levels are twice the settings; batches of 32 and not 128, a
+rate of 0.001 without warm-up or clipped gradients; averaged over the last 1,000 steps. The probability-flow equation is
+solved in the noise level and not in time, by Euler's or Heun's method from level to level, as many as there are steps,
+evenly spaced in the logarithm, and then to none (Karras et al., algorithm 1); the paper has an adaptive solver, and a
+predictor and a corrector of the stochastic equation.
+"""
+
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl
+from gfp_bench_generators._denoising import LEVELS, Estimate, Folded, geometry, walked
+from gfp_bench_generators._libraries import drawn, library
+from gfp_bench_generators._sampling import load_network, save_network
+from gfp_bench_generators._training import Draw, descend, train
+
+_DEVIATION = 0.5  # of the values of images, as Karras et al. take it
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    """Offer `NCSNpp`."""
+    register(NCSNpp)
+
+
+class NCSNpp(Generator):
+    """A network learns by which direction noisy images become likelier; samples follow it from pure noise."""
+
+    name = "ncsnpp"
+    paper = "arXiv:2011.13456"
+    version = 1
+    metadata: ClassVar[dict[str, str]] = {
+        "family": "score",
+        "loss": "denoising score matching",
+        "upsampling": "fir 1-3-3-1; sub-pixel",
+        "downsampling": "fir 1-3-3-1",
+        "normalisation": "group",
+        "nonlinearity": "none",
+        "skips": "u-net, image pyramids",
+    }
+
+    def __init__(
+        self,
+        width: int = 24,
+        fold: int = 2,
+        batch: int = 32,
+        rate: float = 0.001,
+        sigma_min: float = 0.01,
+        sigma_max: float = 50.0,
+        steps: int = 50,
+        solver: Literal["euler", "heun"] = "euler",
+    ) -> None:
+        self.width = width  # channels at the finest level, a multiple of 8; the paper's 128
+        self.fold = fold  # pixels a side that become channels; the paper's 1
+        self.batch = batch  # images a step; the paper's 128
+        self.rate = rate  # of Adam; the paper's 0.0002
+        self.sigma_min = sigma_min  # least noise, for images in [0, 1]
+        self.sigma_max = sigma_max  # most noise, likewise
+        self.steps = steps  # of sampling; one run of the network each with euler, two with heun
+        self.solver = solver
+
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self._refuse_settings()
+        self.side = pool.shape[-1]
+        network = drawn(partial(self.build, self.side), rng).to(pool.device)
+        learnt = [weight for weight in network.parameters() if weight.requires_grad]  # not the embedding's frequencies
+        optimiser = torch.optim.Adam(learnt, lr=self.rate)
+
+        def update(draw: Draw) -> dict[str, float]:
+            real = draw()
+            sigmas = self.sigmas(torch.rand(len(real), generator=rng)).to(real)
+            noise = torch.randn(real.shape, generator=rng).to(real)
+            return {"error": descend(optimiser, matching(partial(score, network), real, noise, sigmas))}
+
+        def preview(averaged: Folded) -> Images:
+            return self._draw(averaged, 16, torch.Generator().manual_seed(0), min(self.steps, 10))
+
+        self.network: nn.Module = train(
+            update,
+            network,
+            {"optimiser": optimiser},
+            pool,
+            steps=steps,
+            batch=self.batch,
+            rng=rng,
+            monitor=monitor,
+            preview=preview,
+        ).eval()
+
+    def sample(self, n: int, *, rng: torch.Generator) -> Images:
+        self._refuse_settings()
+        return self._draw(self.network, n, rng, self.steps)
+
+    def save(self, folder: Path) -> None:
+        save_network(folder, self.network, side=self.side)
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.network, state = load_network(folder, self.build, device)
+        self.side = state["side"]
+
+    def build(self, side: int) -> Folded:
+        """Return the untrained network: noisy images of variance about 1 and noise levels to the score."""
+        network = library("diffusers").UNet2DModel(
+            **geometry(side, self.width, self.fold, multiple=8),
+            norm_num_groups=None,  # a group has 4 channels
+            time_embedding_type="fourier",
+            down_block_types=("SkipDownBlock2D",) * LEVELS,
+            up_block_types=("SkipUpBlock2D",) * LEVELS,
+            mid_block_scale_factor=2**0.5,
+            add_attention=False,
+        )
+        _widen_pyramids(network, 3 * self.fold**2)
+        _hasten_filters(network)
+        return Folded(network, self.fold)
+
+    def sigmas(self, times: Tensor) -> Tensor:
+        """Return the noise levels, for images in [-1, 1], at times from 0 (least noise) to 1 (most)."""
+        return 2 * self.sigma_min * (self.sigma_max / self.sigma_min) ** times  # appendix C
+
+    def _draw(self, network: nn.Module, n: int, rng: torch.Generator, steps: int) -> Images:
+        sigmas = [*self.sigmas(torch.linspace(1, 0, steps, dtype=torch.float64)).tolist(), 0.0]
+        walk = partial(transport, partial(score, network), sigmas, heun=self.solver == "heun")
+        return walked(lambda noise: walk(noise * sigmas[0]), n, network, self.side, rng)
+
+    def _refuse_settings(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"setting 'steps' got {self.steps}, expected at least 1")
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise UsageError(
+                f"settings 'sigma_min' and 'sigma_max' got {self.sigma_min} and {self.sigma_max}, "
+                "expected 0 < sigma_min < sigma_max"
+            )
+
+
+def score(network: Estimate, images: Tensor, sigmas: Tensor) -> Tensor:
+    """Return the gradient of the log-density of noisy images (n, 3, h, w) at noise levels (n,), by a network."""
+    scale = (_DEVIATION**2 + _spread(sigmas).square()).rsqrt()
+    return _DEVIATION * scale * network(scale * images, sigmas) - scale.square() * images
+
+
+def matching(score: Estimate, real: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+    """Return the loss of denoising score matching, a mean over values: levels weighted by their squares (eq. 7)."""
+    spread = _spread(sigmas)
+    return (spread * score(real + spread * noise, sigmas) + noise).square().mean()
+
+
+def transport(score: Estimate, sigmas: list[float], images: Tensor, *, heun: bool) -> Tensor:
+    """Return noisy images carried along the probability flow, dx/dsigma = -sigma score(x, sigma) (eq. 13).
+
+    Args:
+        score: The gradient of the log-density of (n, 3, h, w) at noise levels (n,).
+        sigmas: Noise levels, falling: the first is that of ``images``; the last may be 0.
+        images: At the first noise level.
+        heun: Whether each step is corrected by the slope at its end, except to level 0, where there is none.
+    """
+
+    def slope(images: Tensor, sigma: float) -> Tensor:
+        return -sigma * score(images, torch.full((len(images),), sigma, dtype=images.dtype, device=images.device))
+
+    for sigma, following in pairwise(sigmas):
+        first = slope(images, sigma)
+        ahead = images + (following - sigma) * first
+        if heun and following > 0:
+            ahead = images + (following - sigma) * (first + slope(ahead, following)) / 2
+        images = ahead
+    return images
+
+
+def _spread(sigmas: Tensor) -> Tensor:
+    return sigmas[:, None, None, None]
+
+
+def _widen_pyramids(network: nn.Module, channels: int) -> None:
+    """Give the image pyramids beside the network as many channels as a folded image has; diffusers has 3."""
+    for block in network.down_blocks:  # type: ignore[union-attr]  # of diffusers, untyped
+        if block.skip_conv is not None:
+            block.skip_conv = nn.Conv2d(channels, block.skip_conv.out_channels, 1)
+    for block in network.up_blocks:  # type: ignore[union-attr]  # likewise
+        if block.skip_conv is not None:
+            block.skip_conv = nn.Conv2d(block.skip_conv.in_channels, channels, 3, padding=1)
+
+
+def _hasten_filters(network: nn.Module) -> None:
+    """Replace diffusers' FIR resampling by equal operations that a processor runs some eight times as fast."""
+    for block in network.down_blocks:  # type: ignore[union-attr]  # likewise
+        if block.downsamplers is not None:
+            block.downsamplers = nn.ModuleList([_Halve()])
+            block.resnet_down.downsample = halve
+    for block in network.up_blocks:  # type: ignore[union-attr]  # likewise
+        block.upsampler = _Double()
+        if block.resnet_up is not None:
+            block.resnet_up.upsample = double
+
+
+def halve(images: Tensor) -> Tensor:
+    """Return images (n, c, h, w) at half their size: the filter 1-3-3-1 in both directions, zeros outside."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=images.dtype, device=images.device) / 8
+    channels = images.shape[1]
+    kernel = torch.outer(taps, taps).expand(channels, 1, 4, 4)
+    return F.conv2d(images, kernel, stride=2, padding=1, groups=channels)
+
+
+def double(images: Tensor) -> Tensor:
+    """Return images (n, c, h, w) at twice their size: likewise, which is bilinear interpolation between zeros."""
+    return F.interpolate(F.pad(images, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]
+
+
+class _Halve(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return halve(images)
+
+
+class _Double(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return double(images)
