@@ -3,8 +3,10 @@
 Images are square, their side a power of two from 8 up; the networks' inner end is 4 x 4.
 """
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gfp_bench import UsageError
 
@@ -33,6 +35,32 @@ def tower(side: int, width: int, outputs: int, *, norm: bool) -> nn.Sequential:
         layers += [nn.BatchNorm2d(after)] if normed else []
         layers.append(nn.LeakyReLU(0.2))
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, SEED_SIDE), nn.Flatten())
+
+
+def projection(latent: int, width: int) -> list[nn.Module]:
+    """Return layers from latents (n, latent) to (n, width, 4, 4), for a batch norm to follow."""
+    return [nn.Linear(latent, width * SEED_SIDE**2, bias=False), nn.Unflatten(1, (width, SEED_SIDE, SEED_SIDE))]
+
+
+def enlarging(side: int, width: int, latent: int, enlarge: Callable[[], nn.Module]) -> nn.Sequential:
+    """Return a generator, latents (n, latent) to images in [-1, 1]: batch norms, ReLUs, ``enlarge``, 3 x 3 kernels."""
+    widths = channels(side, width)
+    layers = projection(latent, widths[0])
+    for before, after in zip(widths, [*widths[1:], 3], strict=True):
+        layers += [nn.BatchNorm2d(before), nn.ReLU(), enlarge(), nn.Conv2d(before, after, 3, padding=1)]
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+class Residual(nn.Module):
+    """The sum of two ways through: a body and a shortcut."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, images: Tensor) -> Tensor:
+        total: Tensor = self.body(images) + self.shortcut(images)
+        return total
 
 
 def fresh(network: nn.Sequential, rng: torch.Generator, deviation: float | None = None) -> nn.Sequential:

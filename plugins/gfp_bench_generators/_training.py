@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from gfp_bench import Images, Monitor, UsageError
+from gfp_bench.state import State
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -34,6 +35,7 @@ def train(
     rng: torch.Generator,
     monitor: Monitor,
     preview: Callable[[Network], Images] | None = None,
+    after: int = 0,
 ) -> Network:
     """Update a generator for some steps, from the monitor's last checkpoint on if it has one.
 
@@ -47,26 +49,25 @@ def train(
         rng: Draws the batches.
         monitor: Takes progress, checkpoints and previews.
         preview: Draws a few samples from a copy of the averaged generator, always from the same latents.
+        after: Steps that earlier stages of the training took; the average begins anew.
 
     Returns:
         The averaged generator.
 
     Raises:
-        UsageError: If the checkpoint is of a later step than the last one asked for.
+        UsageError: If the checkpoint is of another generator or of a later step than the last one asked for.
         FloatingPointError: If a loss or a weight is no longer finite; the checkpoint before stays.
     """
     averaged = copy.deepcopy(generator)
     parts = {**parts, "generator": generator, "averaged": averaged}
-    state = monitor.restored() or {"step": 0}
-    for name, part in parts.items():
-        if name in state:
-            part.load_state_dict(state[name])
-    if state["step"] > steps:
-        raise UsageError(f"the training is at step {state['step']}, beyond the {steps} asked for; take another folder")
-    for step in range(state["step"] + 1, steps + 1):
+    state = monitor.restored()
+    done: int = after if state is None else _restored(parts, state)
+    if done > steps:
+        raise UsageError(f"the training is at step {done}, beyond the {steps} asked for; take another folder")
+    for step in range(done + 1, steps + 1):
         losses = update(lambda: to_unit(pool[torch.randint(len(pool), (batch,), generator=rng)]))
         _refuse_divergence(losses, parts.values(), step)
-        _average(averaged, generator, min(_DECAY, step / (step + 10)))
+        _average(averaged, generator, min(_DECAY, (step - after) / (step - after + 10)))
         monitor.checkpoint({"step": step, **{name: part.state_dict() for name, part in parts.items()}})
         if preview is not None:
             monitor.preview(step, lambda: preview(copy.deepcopy(averaged)))
@@ -107,6 +108,20 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     for batch in batches:
         network(batch)
     return network.eval()
+
+
+def _restored(parts: Mapping[str, nn.Module | Optimizer], state: State) -> int:
+    """Put all parts back to where a checkpoint has them, and return its step."""
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        step: int = state["step"]
+    except (KeyError, ValueError, RuntimeError) as error:  # a part is missing, or of another shape
+        raise UsageError(
+            f"the checkpoint does not fit ({error}), expected one of this generator, with "
+            f"{', '.join(sorted(parts))}; take another folder"
+        ) from error
+    return step
 
 
 def _refuse_divergence(losses: Mapping[str, float], parts: Iterable[nn.Module | Optimizer], step: int) -> None:

@@ -1,24 +1,28 @@
-"""DCGAN, narrow: transposed convolutions against a strided discriminator.
+"""DCGAN, narrow: transposed convolutions, or another up-sampler, against a strided discriminator.
 
 Source: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative
 adversarial networks", ICLR 2016, arXiv:1511.06434, sections 3 and 4.
 Differs from the paper: a quarter of its width, batches of 32 and not 128, bfloat16 convolutions; samples come from
-averaged weights.
+averaged weights. Only ``transposed`` is the paper's up-sampler; the others keep its channels and its 16 weights for
+each pair of them, so that two trainings may differ in the up-sampler alone.
 """
 
-from itertools import pairwise
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
-from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
-from gfp_bench_generators._sampling import decode, load_network, save_network
-from gfp_bench_generators._training import Draw, descend, mixed, recalibrate, train
+from gfp_bench import Register, hookimpl
+from gfp_bench_generators._gan import GAN, Score
+from gfp_bench_generators._networks import SEED_SIDE, channels, tower
+
+_UPSAMPLING = {
+    "transposed": "transposed convolution 4x4",
+    "nearest": "nearest, convolution 4x4",
+    "bilinear": "bilinear, convolution 4x4",
+    "subpixel": "sub-pixel convolution 2x2",
+}
 
 
 @hookimpl
@@ -27,7 +31,7 @@ def register_generators(register: Register) -> None:
     register(DCGAN)
 
 
-class DCGAN(Generator):
+class DCGAN(GAN):
     """Two convolutional networks in the minimax game of Goodfellow et al., the generator's loss non-saturating."""
 
     name = "dcgan"
@@ -36,12 +40,16 @@ class DCGAN(Generator):
     metadata: ClassVar[dict[str, str]] = {
         "family": "gan",
         "loss": "non-saturating",
-        "upsampling": "transposed convolution 4x4",
+        "upsampling": _UPSAMPLING["transposed"],
         "downsampling": "strided convolution 4x4",
         "normalisation": "batch",
         "nonlinearity": "tanh",
         "skips": "none",
     }
+    critic_name = "discriminator"
+    betas = (0.5, 0.999)
+    deviations = (0.02, 0.02)
+    reuses_fakes = True
 
     def __init__(
         self,
@@ -51,6 +59,7 @@ class DCGAN(Generator):
         batch: int = 32,
         rate: float = 0.0002,
         discriminator_rate: float = 0.0002,
+        upsampling: Literal["transposed", "nearest", "bilinear", "subpixel"] = "transposed",
     ) -> None:
         self.width = width  # channels at half the image's side; the paper's 128
         self.discriminator_width = discriminator_width  # likewise
@@ -58,45 +67,8 @@ class DCGAN(Generator):
         self.batch = batch  # images a step; the paper's 128
         self.rate = rate  # of Adam
         self.discriminator_rate = discriminator_rate  # likewise
-
-    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        self.side = pool.shape[-1]
-        generator = fresh(self.build(self.side), rng, 0.02).to(pool.device)
-        discriminator = fresh(tower(self.side, self.discriminator_width, 1, norm=True), rng, 0.02).to(pool.device)
-        generator_optimiser = _adam(generator, self.rate)
-        discriminator_optimiser = _adam(discriminator, self.discriminator_rate)
-
-        def update(draw: Draw) -> dict[str, float]:
-            real = draw()
-            with mixed(real):
-                fake = generator(self._latents(self.batch, rng).to(real))
-                verdicts = discriminator(real), discriminator(fake.detach())
-            loss = F.softplus(-verdicts[0].float()).mean() + F.softplus(verdicts[1].float()).mean()
-            judged = descend(discriminator_optimiser, loss)
-            with mixed(real):
-                verdict = discriminator(fake)
-            return {
-                "discriminator": judged,
-                "generator": descend(generator_optimiser, F.softplus(-verdict.float()).mean()),
-            }
-
-        parts: dict[str, nn.Module | Optimizer] = {
-            "discriminator": discriminator,
-            "generator_optimiser": generator_optimiser,
-            "discriminator_optimiser": discriminator_optimiser,
-        }
-        averaged = train(update, generator, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor)
-        self.network = recalibrate(averaged, (self._latents(self.batch, rng).to(pool.device) for _ in range(64)))
-
-    def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        return decode(self.network, self._latents(n, rng))
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
-        self.side = state["side"]
+        self.upsampling = upsampling  # what doubles the side; the first 4 x 4 pixels are a projection in any case
+        self.metadata = {**self.metadata, "upsampling": _UPSAMPLING[upsampling]}  # type: ignore[misc]  # this one's own
 
     def build(self, side: int) -> nn.Sequential:
         """Return the untrained generator: latents (n, latent) to images in [-1, 1]."""
@@ -105,15 +77,31 @@ class DCGAN(Generator):
             nn.Unflatten(1, (self.latent, 1, 1)),
             nn.ConvTranspose2d(self.latent, widths[0], SEED_SIDE, bias=False),
         ]
-        for before, after in pairwise(widths):
-            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-        return nn.Sequential(
-            *layers, nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1), nn.Tanh()
-        )
+        for before, after in zip(widths, [*widths[1:], 3], strict=True):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), *self._doubling(before, after, bias=after == 3)]
+        return nn.Sequential(*layers, nn.Tanh())
+
+    def build_critic(self, side: int) -> nn.Sequential:
+        return tower(side, self.discriminator_width, 1, norm=True)
+
+    def critic_loss(self, critic: Score, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+        verdicts = critic(real), critic(fake)  # one after the other: each batch has statistics of its own
+        return F.softplus(-verdicts[0].float()).mean() + F.softplus(verdicts[1].float()).mean()
+
+    def generator_loss(self, critic: Score, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(-critic(fake).float()).mean()
 
     def _latents(self, n: int, rng: torch.Generator) -> Tensor:
         return torch.rand(n, self.latent, generator=rng) * 2 - 1
 
+    def _rates(self) -> tuple[float, float]:
+        return self.rate, self.discriminator_rate
 
-def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999))
+    def _doubling(self, before: int, after: int, *, bias: bool) -> list[nn.Module]:
+        """Return layers that double the side, 16 weights for each pair of channels."""
+        if self.upsampling == "transposed":
+            return [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)]
+        if self.upsampling == "subpixel":
+            return [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(before, 4 * after, 2, bias=bias), nn.PixelShuffle(2)]
+        enlarged = nn.Upsample(scale_factor=2, mode=self.upsampling)
+        return [enlarged, nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(before, after, 4, bias=bias)]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
-from gfp_bench_generators._sampling import batches, decode, load_network, save_network
-from gfp_bench_generators._training import Draw, descend, mixed, to_unit, train
+from gfp_bench_generators._posteriors import divergence, drawn, fit_mixture, mixture_latents
+from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._training import Draw, descend, mixed, train
 
 
 @hookimpl
@@ -60,22 +61,27 @@ class VAE(Generator):
             real = draw()
             with mixed(real):
                 mean, spread = encoder(real).float().chunk(2, dim=1)
-                rebuilt = decoder(_drawn(mean, spread, rng))
+                rebuilt = decoder(drawn(mean, spread, rng))
             error = (rebuilt.float() - real).square().mean()
-            divergence = _divergence(mean, spread).mean()
+            nats = divergence(mean, spread).mean()
             values = real[0].numel()
-            bound = descend(optimiser, error.log() / 2 + divergence / values)
-            return {"bound": bound, "error": error.item(), "divergence": divergence.item()}
+            bound = descend(optimiser, error.log() / 2 + nats / values)
+            return {"bound": bound, "error": error.item(), "divergence": nats.item()}
+
+        def preview(both: nn.ModuleDict) -> Images:
+            return decode(
+                both["decoder"].eval(), torch.randn(16, self.latent, generator=torch.Generator().manual_seed(0))
+            )
 
         parts = {"optimiser": optimiser}
-        averaged = train(update, both, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor).eval()
+        averaged = train(
+            update, both, parts, pool, steps=steps, batch=self.batch, rng=rng, monitor=monitor, preview=preview
+        ).eval()
         self.network = averaged["decoder"]
-        self.weights, self.means, self.factors = self._mixture(averaged["encoder"], pool, rng)
+        self.weights, self.means, self.factors = fit_mixture(averaged["encoder"], pool, self.mixture, rng)
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        chosen = torch.multinomial(self.weights, n, replacement=True, generator=rng)
-        noise = torch.randn(n, self.latent, 1, generator=rng)
-        return decode(self.network, self.means[chosen] + (self.factors[chosen] @ noise).squeeze(2))
+        return decode(self.network, mixture_latents((self.weights, self.means, self.factors), n, rng))
 
     def save(self, folder: Path) -> None:
         mixture = {"weights": self.weights, "means": self.means, "factors": self.factors}
@@ -96,27 +102,3 @@ class VAE(Generator):
         for before, after in zip(widths, [*widths[1:], 3], strict=True):
             layers += [nn.ReLU(), nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
         return nn.Sequential(*layers, nn.Tanh())
-
-    @torch.no_grad()
-    def _mixture(self, encoder: nn.Module, pool: Images, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weights, means and Cholesky factors of Gaussians fitted to one posterior draw an image."""
-        from sklearn.mixture import (
-            GaussianMixture,
-        )  # here, since a second to load it is too long for all that only sample
-
-        posteriors = (encoder(to_unit(part)).cpu().chunk(2, dim=1) for part in batches(pool))
-        draws = torch.cat([_drawn(mean, spread, rng) for mean, spread in posteriors])
-        seed = int(torch.randint(2**31, (), generator=rng))
-        fitted = GaussianMixture(min(self.mixture, len(pool)), reg_covar=1e-3, random_state=seed).fit(draws.numpy())
-        factors = torch.linalg.cholesky(torch.from_numpy(fitted.covariances_))
-        return torch.from_numpy(fitted.weights_).float(), torch.from_numpy(fitted.means_).float(), factors.float()
-
-
-def _drawn(mean: Tensor, spread: Tensor, rng: torch.Generator) -> Tensor:
-    """Return a draw of each posterior; ``spread`` is the logarithm of its standard deviations."""
-    return mean + spread.exp() * torch.randn(mean.shape, generator=rng).to(mean)
-
-
-def _divergence(mean: Tensor, spread: Tensor) -> Tensor:
-    """Return (n,) Kullback-Leibler divergences of the posteriors from the standard normal prior (appendix B)."""
-    return (mean.square() + (2 * spread).exp() - 1 - 2 * spread).sum(dim=1) / 2

@@ -1,34 +1,53 @@
-"""What holds for every generator of the zoo, and what is known of each one's parts."""
+"""What holds for every generator that trains in the shared loop, and what is known of each one's parts."""
 
+import copy
+import inspect
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
-from torch import nn
+from scipy import stats
+from torch import Tensor, nn
 
-from gfp_bench import Generator, UsageError, load_state, zoo
+from gfp_bench import Generator, Images, UsageError, load_state, zoo
 from gfp_bench.monitor import Monitor
-from gfp_bench_generators import _training, vae, wgan_gp
-from gfp_bench_generators._networks import channels, fresh, tower
+from gfp_bench.state import State
+from gfp_bench_generators import _training, cramergan, dragan, mmdgan, vae
+from gfp_bench_generators._gan import GAN, between, slopes
+from gfp_bench_generators._networks import Residual, channels, fresh, tower
 from gfp_bench_generators._sampling import decode
+from gfp_bench_generators.cramergan import CramerGAN
 from gfp_bench_generators.dcgan import DCGAN
+from gfp_bench_generators.dragan import DRAGAN
+from gfp_bench_generators.lsgan import LSGAN
+from gfp_bench_generators.mmdgan import MMDGAN
+from gfp_bench_generators.sngan import SNGAN, SpectralConv2d
 from gfp_bench_generators.vae import VAE
 from gfp_bench_generators.wgan_gp import WGANGP
 
 SIDE = 8
 
 
-def tiny(cls: type[Generator], **settings: float) -> Generator:
-    extra = {DCGAN: {"discriminator_width": 4}, WGANGP: {"critic_steps": 2}, VAE: {"mixture": 2}}[cls]
-    return cls(width=4, latent=3, batch=4, **extra, **settings)
+GANS = [DCGAN, WGANGP, LSGAN, DRAGAN, SNGAN, CramerGAN, MMDGAN]
+UPSAMPLERS = ["transposed", "nearest", "bilinear", "subpixel"]
+
+
+def tiny(cls: type[Generator], **settings: float | str) -> Generator:
+    small = {"discriminator_width": 4, "critic_width": 4, "critic_steps": 2, "features": 5, "mixture": 2}
+    parameters = inspect.signature(cls).parameters
+    return cls(width=4, latent=3, batch=4, **{name: small[name] for name in small if name in parameters}, **settings)
 
 
 @pytest.fixture
-def pool() -> torch.Tensor:
+def pool() -> Tensor:
     return torch.randint(0, 256, (12, 3, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
 
 
@@ -47,11 +66,34 @@ class Interruption(Monitor):
             raise KeyboardInterrupt
 
 
-every_generator = pytest.mark.parametrize("cls", [DCGAN, WGANGP, VAE])
+class Keeper(Monitor):
+    """Keeps the last checkpoint in memory."""
+
+    state: State = None
+
+    def checkpoint(self, state: State) -> None:
+        self.state = copy.deepcopy(state)
+
+    def restored(self) -> State:
+        return self.state
+
+
+class Viewer(Keeper):
+    """Looks at the samples of every step as well."""
+
+    def __init__(self) -> None:
+        self.seen: list[Images] = []
+
+    def preview(self, step: int, draw: Callable[[], Images]) -> None:
+        self.seen.append(draw())
+
+
+every_gan = pytest.mark.parametrize("cls", GANS)
+every_generator = pytest.mark.parametrize("cls", [*GANS, VAE])
 
 
 @every_generator
-def test_trained_generator_survives_its_file(cls: type[Generator], pool: torch.Tensor, tmp_path: Path) -> None:
+def test_trained_generator_survives_its_file(cls: type[Generator], pool: Tensor, tmp_path: Path) -> None:
     trained, loaded = tiny(cls), tiny(cls)
     trained.train(pool, steps=2, rng=seeded())
     trained.save(tmp_path)
@@ -64,7 +106,7 @@ def test_trained_generator_survives_its_file(cls: type[Generator], pool: torch.T
 
 
 @every_generator
-def test_samples_do_not_depend_on_each_other(cls: type[Generator], pool: torch.Tensor) -> None:
+def test_samples_do_not_depend_on_each_other(cls: type[Generator], pool: Tensor) -> None:
     """In evaluation mode an image is its latent's alone: batch statistics would tie it to the others."""
     generator = tiny(cls)
     generator.train(pool, steps=2, rng=seeded())
@@ -77,7 +119,7 @@ def test_samples_do_not_depend_on_each_other(cls: type[Generator], pool: torch.T
 @every_generator
 @pytest.mark.parametrize("stop", [1, 3])
 def test_interrupted_training_ends_as_an_undisturbed_one(
-    cls: type[Generator], stop: int, pool: torch.Tensor, tmp_path: Path
+    cls: type[Generator], stop: int, pool: Tensor, tmp_path: Path
 ) -> None:
     zoo.train(tiny(cls), pool, tmp_path / "whole", steps=4, seed=5, every=0)
     with pytest.raises(KeyboardInterrupt):
@@ -91,15 +133,15 @@ def test_interrupted_training_ends_as_an_undisturbed_one(
 
 @every_generator
 def test_divergence_names_the_step_and_keeps_a_finite_checkpoint(
-    cls: type[Generator], pool: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cls: type[Generator], pool: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = itertools.count(1)
 
-    def poisoned(images: torch.Tensor) -> torch.Tensor:
+    def poisoned(images: Tensor) -> Tensor:
         return torch.full_like(images, math.nan if next(batches) > 4 else 0.5, dtype=torch.float32)
 
     monkeypatch.setattr(_training, "to_unit", poisoned)
-    step = 3 if cls is WGANGP else 5  # its critic takes two batches a step
+    step = 4 // getattr(tiny(cls), "critic_steps", 1) + 1  # a critic takes a batch for each of its steps
     with pytest.raises(FloatingPointError, match=f"diverged at step {step}: losses .*nan"):
         zoo.train(tiny(cls), pool, tmp_path, steps=9, seed=0, every=0)
     kept = load_state(tmp_path / "checkpoint.safetensors")["training"]
@@ -108,7 +150,7 @@ def test_divergence_names_the_step_and_keeps_a_finite_checkpoint(
     assert not (tmp_path / "generator.safetensors").exists()
 
 
-def test_loss_alone_shows_divergence(pool: torch.Tensor) -> None:
+def test_loss_alone_shows_divergence(pool: Tensor) -> None:
     with pytest.raises(FloatingPointError, match=r"step 1: losses \(critic nan\)"):
         _training.train(
             lambda draw: {"critic": math.nan},
@@ -123,7 +165,7 @@ def test_loss_alone_shows_divergence(pool: torch.Tensor) -> None:
 
 
 @every_generator
-def test_checkpoint_beyond_the_last_step_is_refused(cls: type[Generator], pool: torch.Tensor, tmp_path: Path) -> None:
+def test_checkpoint_beyond_the_last_step_is_refused(cls: type[Generator], pool: Tensor, tmp_path: Path) -> None:
     zoo.train(tiny(cls), pool, tmp_path, steps=2, seed=0, every=0)
     with pytest.raises(UsageError, match="at step 2, beyond the 1 asked for"):
         zoo.train(tiny(cls), pool, tmp_path, steps=1, seed=0, every=0)
@@ -135,8 +177,119 @@ def test_metadata_names_the_factors(cls: type[Generator]) -> None:
     assert cls.metadata.keys() == factors
 
 
-def test_no_two_generators_upsample_alike() -> None:
-    assert len({cls.metadata["upsampling"] for cls in (DCGAN, WGANGP, VAE)}) == 3
+@pytest.mark.parametrize("upsampling", UPSAMPLERS)
+def test_metadata_of_dcgan_follow_its_setting(upsampling: str) -> None:
+    generator = DCGAN(width=4, upsampling=upsampling)
+    assert generator.metadata == {**DCGAN.metadata, "upsampling": upsamplers(generator.build(16))}
+    assert DCGAN.metadata["upsampling"] == "transposed convolution 4x4"
+
+
+@every_generator
+def test_metadata_name_the_upsampler_that_is_built(cls: type[Generator]) -> None:
+    assert cls.metadata["upsampling"] == upsamplers(tiny(cls).build(32))  # type: ignore[attr-defined]
+
+
+@every_gan
+def test_metadata_name_the_downsampler_that_is_built(cls: type[GAN]) -> None:
+    layers = list(tiny(cls).build_critic(32).modules())  # type: ignore[attr-defined]
+    strided = {layer.kernel_size for layer in layers if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)}
+    pooled = any(isinstance(layer, nn.AvgPool2d) and layer.kernel_size == 2 for layer in layers)
+    words = "strided convolution 4x4" if strided == {(4, 4)} else "convolution 3x3, average pooling 2x2, residual"
+    assert cls.metadata["downsampling"] == words
+    assert pooled != bool(strided)
+
+
+def upsamplers(network: nn.Module) -> str:
+    """Describe what doubles the side in a network, the same at every resolution."""
+    layers = [layer for layer in network.modules() if not list(layer.children())]
+    found = set()
+    for index, layer in enumerate(layers):
+        kernels = [f"{other.kernel_size[0]}x{other.kernel_size[0]}" for other in layers if isinstance(other, nn.Conv2d)]
+        before = sum(isinstance(other, nn.Conv2d) for other in layers[:index])
+        if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (2, 2):
+            found.add(f"transposed convolution {layer.kernel_size[0]}x{layer.kernel_size[0]}")
+        elif isinstance(layer, nn.PixelShuffle):
+            found.add(f"sub-pixel convolution {kernels[before - 1]}")
+        elif isinstance(layer, nn.Upsample):
+            found.add(f"{layer.mode}, convolution {kernels[before]}")
+    (words,) = found
+    return words + (", residual" if any(isinstance(layer, Residual) for layer in network.modules()) else "")
+
+
+def test_upsamplers_of_dcgan_have_equally_many_weights() -> None:
+    counts = [sum(part.numel() for part in DCGAN(upsampling=kind).build(64).parameters()) for kind in UPSAMPLERS]
+    assert max(counts) - min(counts) == 9  # a sub-pixel convolution to 3 channels has 12 biases
+
+
+@every_generator
+def test_previews_show_a_training_and_do_not_change_it(cls: type[Generator], pool: Images, tmp_path: Path) -> None:
+    viewer, keeper = Viewer(), Keeper()
+    for name, monitor in (("seen", viewer), ("unseen", keeper)):
+        generator = tiny(cls)
+        generator.train(pool, steps=3, rng=seeded(), monitor=monitor)
+        (tmp_path / name).mkdir()
+        generator.save(tmp_path / name)
+    files = [load_file(tmp_path / name / "generator.safetensors") for name in ("seen", "unseen")]
+    for seen, unseen in (files, (viewer.state["averaged"], keeper.state["averaged"])):
+        assert all(torch.equal(seen[name], unseen[name]) for name in seen)
+    assert [images.shape for images in viewer.seen] == [(16, 3, SIDE, SIDE)] * 3
+    assert not torch.equal(viewer.seen[0], viewer.seen[2])
+
+
+@every_gan
+def test_previews_are_of_the_same_latents(cls: type[GAN], pool: Images) -> None:
+    viewers = Viewer(), Viewer()
+    for viewer in viewers:
+        tiny(cls).train(pool, steps=1, rng=seeded(), monitor=viewer)
+        torch.rand(3)  # global random state must not matter
+    assert torch.equal(viewers[0].seen[0], viewers[1].seen[0])
+
+
+@pytest.mark.gpu
+@every_gan
+def test_trains_on_a_gpu_and_samples_on_either(cls: type[GAN], pool: Images, tmp_path: Path) -> None:
+    trained = tiny(cls)
+    trained.train(pool.cuda(), steps=2, rng=seeded(), monitor=Viewer())
+    trained.save(tmp_path)
+    loaded = tiny(cls)
+    loaded.load(tmp_path)
+    apart = trained.sample(4, rng=seeded(1)).cpu().int() - loaded.sample(4, rng=seeded(1)).int()
+    assert apart.abs().max() <= 2
+
+
+@every_gan
+@pytest.mark.parametrize(
+    ("setting", "value", "least"), [("batch", 0, 1), ("latent", -3, 1), ("width", 0, 1), ("rate", -0.1, 0)]
+)
+def test_settings_that_cannot_be_are_refused(
+    cls: type[GAN], setting: str, value: float, least: int, pool: Images
+) -> None:
+    generator = tiny(cls)
+    setattr(generator, setting, value)
+    with pytest.raises(UsageError, match=f"setting '{setting}' of '{cls.name}' is {value}, .* from {least}"):
+        generator.train(pool, steps=1, rng=seeded())
+
+
+@every_gan
+@pytest.mark.parametrize("shape", [(3, 3, 8, 8), (0, 3, 8, 8), (12, 3, 8, 16)])
+def test_pools_that_do_not_fit_are_refused(cls: type[GAN], shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=rf"pool of '{cls.name}' has shape \({shape[0]}, .*at least 4 square"):
+        tiny(cls).train(torch.zeros(shape, dtype=torch.uint8), steps=1, rng=seeded())
+
+
+@every_gan
+def test_sides_that_do_not_fit_are_refused(cls: type[GAN]) -> None:
+    with pytest.raises(UsageError, match="side 24, expected a power of two"):
+        tiny(cls).train(torch.zeros(12, 3, 24, 24, dtype=torch.uint8), steps=1, rng=seeded())
+
+
+@pytest.mark.parametrize("other", [WGANGP, LSGAN])
+def test_checkpoint_of_another_generator_is_refused(other: type[GAN], pool: Images) -> None:
+    """WGAN-GP has no discriminator, LSGAN has one of the same parts and other shapes."""
+    keeper = Keeper()
+    tiny(other).train(pool, steps=1, rng=seeded(), monitor=keeper)
+    with pytest.raises(UsageError, match=r"checkpoint does not fit \((?s:.*)discriminator_optimiser, generator"):
+        tiny(DCGAN).train(pool, steps=2, rng=seeded(), monitor=keeper)
 
 
 def test_channels_double_towards_the_inner_end() -> None:
@@ -149,11 +302,26 @@ def test_other_sides_are_refused(side: int) -> None:
         channels(side, 8)
 
 
-@pytest.mark.parametrize("side", [8, 16, 64])
-def test_networks_fit_images(side: int) -> None:
-    assert tower(side, 2, 5, norm=True)(torch.zeros(2, 3, side, side)).shape == (2, 5)
-    for cls in (DCGAN, WGANGP, VAE):
-        assert tiny(cls).build(side)(torch.zeros(2, 3)).shape == (2, 3, side, side)  # type: ignore[attr-defined]
+@every_gan
+@pytest.mark.parametrize("side", [8, 16, 32, 64, 128])
+def test_networks_fit_images(cls: type[GAN], side: int) -> None:
+    gan = tiny(cls)
+    images = gan.build(side)(torch.zeros(2, 3))  # type: ignore[attr-defined]
+    assert images.shape == (2, 3, side, side)
+    assert images.abs().max() <= 1
+    values = {CramerGAN: 5, MMDGAN: 5}.get(cls, 1)
+    assert gan.build_critic(side)(images).shape == (2, values)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("side", [8, 64])
+@pytest.mark.parametrize("upsampling", UPSAMPLERS)
+def test_every_upsampler_of_dcgan_fits_images(upsampling: str, side: int) -> None:
+    assert tiny(DCGAN, upsampling=upsampling).build(side)(torch.zeros(2, 3)).shape == (2, 3, side, side)  # type: ignore[attr-defined]
+
+
+def test_towers_and_decoders_fit_images() -> None:
+    assert tower(16, 2, 5, norm=True)(torch.zeros(2, 3, 16, 16)).shape == (2, 5)
+    assert tiny(VAE).build(16)(torch.zeros(2, 3)).shape == (2, 3, 16, 16)  # type: ignore[attr-defined]
 
 
 def test_weights_come_from_the_stream_alone() -> None:
@@ -162,20 +330,247 @@ def test_weights_come_from_the_stream_alone() -> None:
     assert first["0.weight"].std().item() == pytest.approx(0.02, rel=0.1)
 
 
-def test_slope_of_a_linear_critic_is_that_of_its_weights() -> None:
-    weights = torch.randn(3 * SIDE * SIDE, generator=seeded())
-    real, fake = torch.rand(2, 5, 3, SIDE, SIDE, generator=seeded(1))
-    critic = nn.Sequential(nn.Flatten(), nn.Linear(len(weights), 1))
-    critic[1].weight.data = weights[None]
-    slope = wgan_gp._slope(critic, real, fake, seeded())
-    assert slope.item() == pytest.approx((np.linalg.norm(weights.numpy()) - 1) ** 2, rel=1e-5)
+class Linear:
+    """A critic of one value, the images' inner product with a direction: its gradient is that direction everywhere."""
+
+    def __init__(self) -> None:
+        self.direction = torch.randn(3 * SIDE * SIDE, generator=seeded()) / 20
+        self.norm = float(np.linalg.norm(self.direction.numpy()))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ self.direction[:, None]
+
+
+def real_and_fake() -> tuple[Tensor, Tensor]:
+    real, fake = torch.rand(2, 5, 3, SIDE, SIDE, generator=seeded(1)) * 2 - 1
+    return real, fake
+
+
+def test_slopes_are_norms_of_gradients_and_differentiable() -> None:
+    scale = torch.tensor(2.0, requires_grad=True)
+    images, _ = real_and_fake()
+    norms = slopes(lambda at: scale * at.square().flatten(1).sum(dim=1), images)
+    expected = 2 * np.linalg.norm(images.numpy().reshape(5, -1), axis=1)
+    assert norms.detach().numpy() == pytest.approx(2 * expected, rel=1e-5)
+    norms.sum().backward()
+    assert scale.grad is not None
+    assert scale.grad.item() == pytest.approx(expected.sum(), rel=1e-5)
+
+
+def test_points_between_lie_on_the_way() -> None:
+    real, fake = real_and_fake()
+    shares = ((between(real, fake, seeded()) - real) / (fake - real)).flatten(1).double()
+    assert torch.allclose(shares, shares[:, :1].expand_as(shares), atol=1e-3)
+    assert len(set(shares[:, 0].tolist())) == 5
+    assert shares.min() > 0
+    assert shares.max() < 1
+
+
+def test_wasserstein_losses_of_a_linear_critic() -> None:
+    critic, (real, fake) = Linear(), real_and_fake()
+    values = [(images.flatten(1).numpy() @ critic.direction.numpy()).mean() for images in (real, fake)]
+    loss = WGANGP(penalty=3.0).critic_loss(critic, real, fake, seeded())
+    assert loss.item() == pytest.approx(values[1] - values[0] + 3 * (critic.norm - 1) ** 2, rel=1e-4)
+    assert WGANGP().generator_loss(critic, real, fake).item() == pytest.approx(-values[1], rel=1e-4)
+
+
+def mean_value(images: Tensor) -> Tensor:
+    return images.flatten(1).mean(dim=1, keepdim=True)
+
+
+def flat(*values: float) -> Tensor:
+    return torch.tensor(values)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
+
+
+def test_least_squares_losses_by_hand() -> None:
+    real, fake = flat(0.5, 2.0), flat(-1.0, 0.0)
+    assert LSGAN().critic_loss(mean_value, real, fake, seeded()).item() == pytest.approx((0.625 + 0.5) / 2)
+    assert LSGAN().generator_loss(mean_value, real, fake).item() == pytest.approx((4 + 1) / 2 / 2)
+
+
+def test_hinge_losses_by_hand() -> None:
+    real, fake = flat(0.5, 2.0), flat(-3.0, 0.25)
+    assert SNGAN().critic_loss(mean_value, real, fake, seeded()).item() == pytest.approx(0.5 / 2 + 1.25 / 2)
+    assert SNGAN().generator_loss(mean_value, real, fake).item() == pytest.approx(1.375)
+
+
+@pytest.mark.parametrize("gan", [DCGAN(), DRAGAN(penalty=0.0)], ids=lambda gan: gan.name)
+def test_minimax_losses_are_cross_entropies(gan: GAN) -> None:
+    real, fake = flat(0.5, 2.0), flat(-3.0, 0.25)
+    chances = torch.tensor([0.5, 2.0, -3.0, 0.25]).double().sigmoid()
+    expected = 2 * F.binary_cross_entropy(chances, torch.tensor([1.0, 1.0, 0.0, 0.0]).double())
+    assert gan.critic_loss(mean_value, real, fake, seeded()).item() == pytest.approx(expected.item())
+    assert gan.generator_loss(mean_value, real, fake).item() == pytest.approx(-chances[2:].log().mean().item())
+
+
+def test_dragan_perturbs_by_normal_noise() -> None:
+    images = torch.zeros(4, 3, 64, 64)
+    noise = (dragan.perturbed(images, 10.0, seeded()) * 127.5).flatten().double().numpy()
+    assert stats.kstest(noise, stats.norm(0, math.sqrt(10)).cdf).pvalue > 0.01
+
+
+def test_dragan_holds_slopes_at_perturbed_real_images() -> None:
+    """Half the squared norm of an image has the image itself as its gradient."""
+    real, fake = real_and_fake()
+
+    def critic(images: Tensor) -> Tensor:
+        return images.square().flatten(1).sum(dim=1, keepdim=True) / 2
+
+    plain, held = (
+        DRAGAN(penalty=penalty, variance=900.0).critic_loss(critic, real, fake, seeded()) for penalty in (0.0, 2.0)
+    )
+    points = real + 30 / 127.5 * torch.randn(real.shape, generator=seeded())
+    norms = np.linalg.norm(points.numpy().reshape(5, -1), axis=1)
+    assert (held - plain).item() == pytest.approx(2 * ((norms - 1) ** 2).mean(), rel=1e-4)
+
+
+def test_spectral_norm_is_the_largest_singular_value() -> None:
+    layer = SpectralConv2d(5, 7, 3)
+    nn.init.normal_(layer.weight, generator=seeded())
+    for _ in range(300):
+        layer(torch.zeros(1, 5, 4, 4))
+    exact = layer.weight.detach().numpy() / np.linalg.svd(layer.weight.detach().numpy().reshape(7, -1))[1][0]
+    assert layer.normalised().detach().numpy() == pytest.approx(exact, rel=1e-4)
+
+
+def test_spectral_norm_is_estimated_in_training_alone_and_differentiated() -> None:
+    layer = SpectralConv2d(2, 3, 3)
+    nn.init.normal_(layer.weight, generator=seeded())
+    before = layer.left.clone()
+    layer.eval()(torch.zeros(1, 2, 4, 4))
+    assert torch.equal(layer.left, before)
+    layer.train()(torch.zeros(1, 2, 4, 4))
+    assert not torch.equal(layer.left, before)
+    for _ in range(300):
+        layer(torch.zeros(1, 2, 4, 4))
+    images = torch.randn(2, 2, 4, 4, generator=seeded(1))
+    layer(images).square().sum().backward()
+    assert layer.weight.grad is not None
+    along = (layer.weight.grad * layer.weight).sum() / layer.weight.grad.norm() / layer.weight.norm()
+    assert abs(along.item()) < 1e-4  # longer weights give the same layer
+
+
+def test_every_layer_of_sngans_discriminator_is_normalised() -> None:
+    layers = [layer for layer in SNGAN().build_critic(64).modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert layers
+    assert all(isinstance(layer, SpectralConv2d) for layer in layers)
+
+
+def test_sngans_residual_blocks_are_those_of_the_paper() -> None:
+    """The shortcut's 1 x 1 convolution and its change of side can be swapped."""
+    block = fresh(tiny(SNGAN).build(16), seeded()).eval()[2]  # type: ignore[attr-defined]
+    images = torch.randn(2, 8, 4, 4, generator=seeded(1))
+    weight, bias = (part.detach() for part in block.shortcut[0].parameters())
+    shortcut = F.conv2d(images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), weight, bias)
+    assert torch.allclose(block(images) - block.body(images), shortcut, atol=1e-5)
+
+
+samples = st.tuples(st.integers(2, 6), st.integers(1, 4), st.integers(0, 2**31))
+
+
+def two_samples(n: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
+    first, second = torch.randn(2, n, d, generator=seeded(seed)).double()
+    return first, second + 0.5
+
+
+@given(samples)
+@settings(deadline=None)
+def test_energy_distance_is_the_loops(case: tuple[int, int, int]) -> None:
+    seen, made = two_samples(*case)
+
+    def mean_distance(rows: Tensor, others: Tensor) -> float:
+        return float(np.mean([math.dist(a, b) for a, b in pairs(rows, others)]))
+
+    expected = 2 * mean_distance(seen, made) - mean_distance(made, made) - mean_distance(seen, seen)
+    assert cramergan.energy(seen, made).item() == pytest.approx(expected, abs=1e-9)
+
+
+def pairs(rows: Tensor, others: Tensor) -> list[tuple[list[float], list[float]]]:
+    """Return all pairs of different numbers."""
+    return [
+        (a, b) for (i, a), (j, b) in itertools.product(enumerate(rows.tolist()), enumerate(others.tolist())) if i != j
+    ]
+
+
+@given(samples)
+@settings(deadline=None)
+def test_witness_of_the_energy_distance_is_the_loops(case: tuple[int, int, int]) -> None:
+    values, made = two_samples(*case)
+    for i, value in enumerate(values.tolist()):
+        others = [math.dist(value, other) for j, other in enumerate(made.tolist()) if j != i]
+        expected = np.mean(others) - math.hypot(*value)
+        assert cramergan.witness(values, made)[i].item() == pytest.approx(expected, abs=1e-9)
+
+
+def rational_quadratic(a: list[float], b: list[float]) -> float:
+    squared = math.dist(a, b) ** 2
+    inner = sum(x * y for x, y in zip(a, b, strict=True))
+    return sum((1 + squared / (2 * alpha)) ** -alpha for alpha in (0.2, 0.5, 1, 2, 5)) + inner
+
+
+@given(samples)
+@settings(deadline=None)
+def test_discrepancy_is_the_loops(case: tuple[int, int, int]) -> None:
+    seen, made = two_samples(*case)
+    within = sum(np.mean([rational_quadratic(a, b) for a, b in pairs(part, part)]) for part in (seen, made))
+    across = np.mean([rational_quadratic(a, b) for a in seen.tolist() for b in made.tolist()])
+    assert mmdgan.discrepancy(seen, made).item() == pytest.approx(within - 2 * across, abs=1e-9)
+
+
+@pytest.mark.parametrize("distance", [cramergan.energy, mmdgan.discrepancy])
+def test_distances_of_samples_are_unbiased(distance: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Between samples of one distribution they are zero on average; pairs of a value and itself would shift them."""
+    draws = torch.randn(800, 2, 4, 3, generator=seeded()).double()
+    values = np.array([distance(first, second).item() for first, second in draws])
+    assert abs(values.mean()) < 3 * values.std() / math.sqrt(len(values))
+    assert values.min() < 0
+
+
+def test_cramers_penalty_of_a_linear_critic() -> None:
+    critic, (real, fake) = Linear(), real_and_fake()
+    plain, held = (CramerGAN(penalty=penalty).critic_loss(critic, real, fake, seeded()) for penalty in (0.0, 2.0))
+    points = critic(between(real, fake, seeded())).flatten().tolist()
+    made = critic(fake).flatten().tolist()
+    signs = [
+        np.mean([np.sign(point - other) for j, other in enumerate(made) if j != i]) - np.sign(point)
+        for i, point in enumerate(points)
+    ]
+    expected = np.mean([(critic.norm * abs(sign) - 1) ** 2 for sign in signs])
+    assert (held - plain).item() == pytest.approx(2 * expected, rel=1e-4)
+    f_real, f_fake = (
+        np.mean(
+            [
+                np.mean([abs(value - other) for j, other in enumerate(made) if j != i]) - abs(value)
+                for i, value in enumerate(critic(images).flatten().tolist())
+            ]
+        )
+        for images in (real, fake)
+    )
+    assert plain.item() == pytest.approx(f_fake - f_real, rel=1e-4)
+
+
+def test_mmds_penalty_of_a_linear_critic() -> None:
+    critic, (real, fake) = Linear(), real_and_fake()
+    plain, held = (MMDGAN(penalty=penalty).critic_loss(critic, real, fake, seeded()) for penalty in (0.0, 2.0))
+    points, seen, made = (critic(images).flatten().tolist() for images in (between(real, fake, seeded()), real, fake))
+
+    def witness(value: float) -> float:
+        return float(
+            np.mean([rational_quadratic([value], [other]) for other in seen])
+            - np.mean([rational_quadratic([value], [other]) for other in made])
+        )
+
+    steps = [(witness(point + 1e-4) - witness(point - 1e-4)) / 2e-4 for point in points]
+    expected = np.mean([(critic.norm * abs(step) - 1) ** 2 for step in steps])
+    assert (held - plain).item() == pytest.approx(2 * expected, rel=1e-3)
+    assert -plain.item() == pytest.approx(MMDGAN().generator_loss(critic, real, fake).item())
 
 
 def test_divergence_is_that_of_two_gaussians() -> None:
     mean, spread = torch.randn(2, 6, 4, generator=seeded())
     posterior, prior = torch.distributions.Normal(mean, spread.exp()), torch.distributions.Normal(0.0, 1.0)
     expected = torch.distributions.kl_divergence(posterior, prior).sum(dim=1)
-    torch.testing.assert_close(vae._divergence(mean, spread), expected)
+    torch.testing.assert_close(vae.divergence(mean, spread), expected)
 
 
 def test_latents_of_samples_follow_the_mixture() -> None:
@@ -202,7 +597,7 @@ def test_recalibrated_statistics_are_those_of_the_batches() -> None:
     assert not network.training
 
 
-def test_averaged_weights_trail_behind(pool: torch.Tensor) -> None:
+def test_averaged_weights_trail_behind(pool: Tensor) -> None:
     """With weights 1, 2, 3, ... the average is the recursion's, written as a loop."""
     network = nn.Linear(1, 1, bias=False)
 

@@ -1,0 +1,210 @@
+"""VQ-VAE, narrow: an autoencoder through a map of codes from a learned codebook, then a PixelCNN over these maps.
+
+Source: van den Oord, Vinyals and Kavukcuoglu, "Neural discrete representation learning", NeurIPS 2017,
+arXiv:1711.00937, sections 3 and 4.1, appendix A.1.
+Differs from the paper: 64 channels and not 256, 256 codes of 32 values and not 512 of 64; entries start as encodings of
+the first batch and, if hardly used, begin anew as those of a later one; bfloat16 convolutions. The reconstruction's
+likelihood is a Gaussian of fixed variance: the mean squared error of values in [-1, 1] has weight 1. The prior is one
+stack of gated layers (arXiv:1606.05328) without labels. Autoencoder and prior are averaged over their own steps; the
+prior learns the averaged encoder's codes.
+"""
+
+import math
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl, to_uint8
+from gfp_bench_generators._networks import channels, fresh
+from gfp_bench_generators._pixelcnn import PixelCNN
+from gfp_bench_generators._quantisation import Autoencoder, Codebook, straight_through
+from gfp_bench_generators._refusals import check_number, check_pool
+from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._stages import Stage, stages, train_stage
+from gfp_bench_generators._training import Draw, descend, mixed, to_unit
+
+_PREVIEWS = 16  # images
+
+
+@hookimpl
+def register_generators(register: Register) -> None:
+    """Offer `VQVAE`."""
+    register(VQVAE)
+
+
+class VQVAE(Generator):
+    """Two stages of training: the autoencoder and its codebook, then the distribution of codes."""
+
+    name = "vq_vae"
+    paper = "arXiv:1711.00937"
+    version = 1
+    metadata: ClassVar[dict[str, str]] = {
+        "family": "vae",
+        "loss": "squared error, vector quantisation",
+        "upsampling": "transposed convolution 4x4",
+        "downsampling": "strided convolution 4x4",
+        "normalisation": "none",
+        "nonlinearity": "none",
+        "skips": "residual",
+    }
+
+    def __init__(
+        self,
+        width: int = 64,
+        codes: int = 256,
+        values: int = 32,
+        factor: int = 4,
+        codebook: Literal["ema", "loss"] = "ema",
+        decay: float = 0.99,
+        least: float = 0.1,
+        commitment: float = 0.25,
+        batch: int = 32,
+        rate: float = 0.0005,
+        share: float = 0.5,
+        prior_width: int = 64,
+        prior_layers: int = 6,
+        reach: int = 2,
+        prior_rate: float = 0.0005,
+    ) -> None:
+        counts = {"values": values, "batch": batch, "prior_width": prior_width, "reach": reach}
+        for setting, value in {**counts, "prior_layers": prior_layers}.items():
+            check_number(self.name, setting, value, 1, 1 << 16)
+        check_number(self.name, "codes", codes, 2, 1 << 16)
+        check_number(self.name, "width", width, 4, 1 << 16)
+        check_number(self.name, "commitment", commitment, 0, 1e6)
+        for setting, fraction in {"decay": decay, "least": least, "share": share}.items():
+            check_number(self.name, setting, fraction, 0, 1)
+        if factor not in (2, 4, 8):
+            raise UsageError(f"setting 'factor' of {self.name!r} is {factor}, expected 2, 4 or 8")
+        self.width = width  # channels of the autoencoder; the paper's 256
+        self.codes = codes  # entries of the codebook; the paper's 512
+        self.values = values  # of an entry; the paper's 64
+        self.factor = factor  # the image's side against that of the map of codes
+        self.codebook = codebook  # entries follow their encodings' moving average (appendix A.1) or a loss (eq. 3)
+        self.decay = decay  # of the moving average, a step
+        self.least = least  # part of the mean number of encodings below which an entry begins anew; the paper's 0
+        self.commitment = commitment  # weight of the encodings' distance from their entries, the paper's beta
+        self.batch = batch  # images a step; the paper's 128
+        self.rate = rate  # of Adam for the autoencoder; the paper's 0.0002
+        self.share = share  # of the steps that the autoencoder takes; the prior has the rest
+        self.prior_width = prior_width  # channels of the PixelCNN
+        self.prior_layers = prior_layers  # gated layers
+        self.reach = reach  # rows above and columns to the left that one layer sees
+        self.prior_rate = prior_rate  # of Adam for the prior
+
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Learn from a pool of at least one batch of square images, their side a power of two from 8 up.
+
+        A training that is lengthened once the prior is begun gives all further steps to the prior.
+
+        Raises:
+            UsageError: If the pool does not fit.
+            FloatingPointError: If the training diverges; the message names the step.
+        """
+        check_pool(self.name, pool, self.batch)
+        self.side = pool.shape[-1]
+        channels(self.side, 1)  # refuses other sides
+        autoencoder, prior = self._networks()
+        for network in (autoencoder.encoder, autoencoder.decoder, prior.layers, prior.head):
+            fresh(network, rng)
+        nn.init.normal_(prior.embedding.weight, generator=rng)
+        autoencoder.to(pool.device), prior.to(pool.device)
+        for stage in stages(monitor, [math.ceil(self.share * steps), steps]):
+            if stage.number == 0:
+                autoencoder = self._train_autoencoder(autoencoder, pool, stage, rng)
+            else:
+                prior = self._train_prior(prior, autoencoder, pool, stage, rng)
+        self.network: nn.Module = Sampler(prior, autoencoder, self.side // self.factor)
+
+    def sample(self, n: int, *, rng: torch.Generator) -> Images:
+        return decode(self.network, self._latents(n, rng))
+
+    def save(self, folder: Path) -> None:
+        save_network(folder, self.network, side=self.side)
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.network, state = load_network(folder, self.build, device)
+        self.side = state["side"]
+
+    def build(self, side: int) -> nn.Module:
+        """Return the untrained prior, codebook and decoder: latents in [0, 1), one a code, to images."""
+        autoencoder, prior = self._networks()
+        return Sampler(prior, autoencoder, side // self.factor)
+
+    def _networks(self) -> tuple[Autoencoder, PixelCNN]:
+        autoencoder = Autoencoder(self.width, Codebook(self.codes, self.values), self.factor)
+        return autoencoder, PixelCNN(self.codes, self.prior_width, self.prior_layers, self.reach)
+
+    def _train_autoencoder(
+        self, autoencoder: Autoencoder, pool: Images, stage: Stage, rng: torch.Generator
+    ) -> Autoencoder:
+        codebook = autoencoder.codebook
+        codebook.entries.requires_grad_(self.codebook == "loss")
+        learned = [weights for weights in autoencoder.parameters() if weights.requires_grad]
+        optimiser = torch.optim.Adam(learned, lr=self.rate)
+
+        def update(draw: Draw) -> dict[str, float]:
+            real = draw()
+            with mixed(real):
+                encodings = autoencoder.encoder(real).float()
+            codebook.begin(encodings, rng)
+            codes = codebook.nearest(encodings)
+            entries = codebook(codes)
+            with mixed(real):
+                rebuilt = autoencoder.decoder(straight_through(encodings, entries)).float()
+            error = (rebuilt - real).square().mean()
+            loss = error + self.commitment * (encodings - entries.detach()).square().mean()
+            if self.codebook == "loss":
+                loss = loss + (entries - encodings.detach()).square().mean()
+            losses = {"loss": descend(optimiser, loss), "error": error.item()}
+            codebook.follow(encodings, codes, self.decay, move=self.codebook == "ema")
+            codebook.renew(encodings, self.least, rng)
+            return {**losses, "used": len(torch.bincount(codes.flatten()).nonzero())}
+
+        def preview(copied: Autoencoder) -> Images:
+            """Return images of the pool as they come back: there is no prior yet to draw codes from."""
+            with torch.no_grad():
+                return to_uint8((copied(to_unit(pool[:_PREVIEWS])) + 1) * 127.5)
+
+        parts: dict[str, nn.Module | Optimizer] = {"optimiser": optimiser}
+        return train_stage(stage, update, autoencoder, parts, pool, batch=self.batch, rng=rng, preview=preview)
+
+    def _train_prior(
+        self, prior: PixelCNN, autoencoder: Autoencoder, pool: Images, stage: Stage, rng: torch.Generator
+    ) -> PixelCNN:
+        optimiser = torch.optim.Adam(prior.parameters(), lr=self.prior_rate)
+
+        def update(draw: Draw) -> dict[str, float]:
+            real = draw()
+            with torch.no_grad(), mixed(real):
+                encodings = autoencoder.encoder(real).float()
+            codes = autoencoder.codebook.nearest(encodings)
+            with mixed(real):
+                logits = prior(codes).float()
+            return {"nats": descend(optimiser, F.cross_entropy(logits, codes))}
+
+        def preview(copied: PixelCNN) -> Images:
+            latents = self._latents(_PREVIEWS, torch.Generator().manual_seed(0))
+            return decode(Sampler(copied, autoencoder, self.side // self.factor), latents)
+
+        parts: dict[str, nn.Module | Optimizer] = {"autoencoder": autoencoder, "prior_optimiser": optimiser}
+        return train_stage(stage, update, prior, parts, pool, batch=self.batch, rng=rng, preview=preview)
+
+    def _latents(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.rand(n, (self.side // self.factor) ** 2, generator=rng)
+
+
+class Sampler(nn.Module):
+    """Latents (n, codes an image) in [0, 1), a share of each code's distribution, to images, real ones in [-1, 1]."""
+
+    def __init__(self, prior: PixelCNN, autoencoder: Autoencoder, side: int) -> None:
+        super().__init__()
+        self.prior, self.codebook, self.decoder, self.side = prior, autoencoder.codebook, autoencoder.decoder, side
+
+    def forward(self, latents: Tensor) -> Tensor:
+        images: Tensor = self.decoder(self.codebook(self.prior.draw(latents.reshape(-1, self.side, self.side))))
+        return images
