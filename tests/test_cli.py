@@ -43,7 +43,7 @@ def test_run_then_status_leaderboard_show_publish(cli: Callable, toy: Manifest, 
     code, out, err = cli("run", *asked, "--device", "cpu")
     assert code == 0, err
     assert "`brightness`" in out
-    assert "board: results/toy-attribution@0.md" in err
+    assert "board: results/toy-attribution@1.md" in err
     assert "done: brightness clean seed 0, jpeg" in err
     code, again, err = cli("run", *asked)
     assert (code, again) == (0, out)
@@ -51,7 +51,7 @@ def test_run_then_status_leaderboard_show_publish(cli: Callable, toy: Manifest, 
 
     code, table, _ = cli("status")
     assert code == 0
-    assert "52 cells, 52 done" in table
+    assert "76 cells, 76 done" in table
     states = json.loads(cli("status", "--json")[1])
     assert {state["status"] for state in states} == {"done"}
     shown = json.loads(cli("show", states[0]["key"][:12])[1])
@@ -61,15 +61,15 @@ def test_run_then_status_leaderboard_show_publish(cli: Callable, toy: Manifest, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GFP_BENCH_DATA", folder)
         assert cli("leaderboard") == (0, out, "")
-        assert cli("leaderboard", "--format", "latex")[1].startswith("% toy, attribution@0")
+        assert cli("leaderboard", "--format", "latex")[1].startswith("% toy, attribution@1")
         assert cli("leaderboard", "--format", "csv")[1].startswith("dataset,")
-        assert cli("publish", "--boards", "boards")[:2] == (0, "boards/toy-attribution@0.md\n")
+        assert cli("publish", "--boards", "boards")[:2] == (0, "boards/toy-attribution@1.md\n")
         assert cli("leaderboard", "--check", "--boards", "boards")[0] == 0
-        board = tmp_path / "boards" / "toy-attribution@0.md"
+        board = tmp_path / "boards" / "toy-attribution@1.md"
         board.write_text(board.read_text().replace("100.0", "99.9"))
         code, out, err = cli("leaderboard", "--check", "--boards", "boards")
         assert code == 4
-        assert "toy-attribution@0.md is not what its records give" in out
+        assert "toy-attribution@1.md is not what its records give" in out
 
 
 def test_failed_cells_are_exit_1(cli: Callable, toy: Manifest) -> None:
@@ -151,7 +151,7 @@ def test_no_space_left_is_exit_1(cli: Callable, toy: Manifest, monkeypatch: pyte
 def test_plan_says_what_run_would_do(cli: Callable, toy: Manifest) -> None:
     code, out, _ = cli("plan", "-d", str(toy.file), "-m", "knn", "--seeds", "0")
     assert code == 0
-    assert "52 cells, 0 done" in out
+    assert "76 cells, 0 done" in out
     plan = json.loads(cli("plan", "-d", str(toy.file), "-m", "knn", "--json")[1])
     assert {trial["method"] for trial in plan["trials"]} == {"chance", "majority", "thumbnail", "knn"}
 

@@ -54,7 +54,7 @@ def test_titles_are_written(images: ImageSet) -> None:
 
 
 def drawn(*words: str, monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setattr(sys, "argv", ["gfp-bench", "show", "attacks", *words])
+    monkeypatch.setattr(sys, "argv", ["gfp-bench", "mosaic", *words])
     with pytest.raises(SystemExit) as stopped:
         main()
     return stopped.value.code

@@ -1,4 +1,4 @@
-"""`list`, `info`, `check`, `show`, `doctor`: what there is, and whether it is sound."""
+"""`list`, `info`, `check`, `mosaic`, `doctor`: what there is, and whether it is sound."""
 
 import inspect
 import json
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from gfp_bench.images import ImageSet
     from gfp_bench.mosaic import Use
     from gfp_bench.registry import Plugins
-
-show = typer.Typer(no_args_is_help=True, help="Draw pictures to look at.")
-app.add_typer(show, name="show")
 
 
 @app.command("list")
@@ -117,8 +114,8 @@ def check(
     say(f"{plain} passed all {len(findings)} checks")
 
 
-@show.command("attacks")
-def show_attacks(
+@app.command("mosaic")
+def mosaic_command(
     out: Annotated[Path, typer.Option(help="The picture, by its ending PNG, WebP, ...")],
     attack: Annotated[
         list[str] | None,

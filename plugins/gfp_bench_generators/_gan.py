@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gfp_bench import SILENT, Generator, Images, Monitor
-from gfp_bench_generators._networks import fresh
+from gfp_bench_generators._networks import channels_last, fresh
 from gfp_bench_generators._refusals import check_number, check_pool
 from gfp_bench_generators._sampling import decode, load_network, save_network
 from gfp_bench_generators._training import Draw, descend, mixed, recalibrate, train
@@ -116,7 +116,7 @@ class GAN(Generator):
         save_network(folder, self.network, side=self.side)
 
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
+        self.network, state = load_network(folder, lambda side: channels_last(self.build(side)), device)
         self.side = state["side"]
 
     def _latents(self, n: int, rng: torch.Generator) -> Tensor:

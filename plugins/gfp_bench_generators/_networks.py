@@ -73,5 +73,10 @@ def fresh(network: nn.Sequential, rng: torch.Generator, deviation: float | None 
                 nn.init.normal_(layer.weight, 0.0, deviation, generator=rng)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    return channels_last(network)
+
+
+def channels_last(network: nn.Sequential) -> nn.Sequential:
+    """Return ``network`` with weights laid out as convolutions are fastest on a CPU; sums then round as in training."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     return network

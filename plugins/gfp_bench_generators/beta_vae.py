@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
-from gfp_bench_generators._networks import SEED_SIDE, channels, fresh
+from gfp_bench_generators._networks import SEED_SIDE, channels, channels_last, fresh
 from gfp_bench_generators._posteriors import Mixture, divergence, drawn, fit_mixture, mixture_latents
 from gfp_bench_generators._refusals import check_number, check_pool
 from gfp_bench_generators._sampling import decode, load_network, save_network
@@ -120,7 +120,7 @@ class BetaVAE(Generator):
         save_network(folder, self.network, side=self.side, gaussians=self.gaussians)
 
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
+        self.network, state = load_network(folder, lambda side: channels_last(self.build(side)), device)
         self.side, gaussians = state["side"], state["gaussians"]
         self.gaussians = gaussians and tuple(part.cpu() for part in gaussians)
 

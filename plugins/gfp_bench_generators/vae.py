@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
-from gfp_bench_generators._networks import SEED_SIDE, channels, fresh, tower
+from gfp_bench_generators._networks import SEED_SIDE, channels, channels_last, fresh, tower
 from gfp_bench_generators._posteriors import divergence, drawn, fit_mixture, mixture_latents
 from gfp_bench_generators._sampling import decode, load_network, save_network
 from gfp_bench_generators._training import Draw, descend, mixed, train
@@ -88,7 +88,7 @@ class VAE(Generator):
         save_network(folder, self.network, side=self.side, **mixture)
 
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
+        self.network, state = load_network(folder, lambda side: channels_last(self.build(side)), device)
         self.side = state["side"]
         self.weights, self.means, self.factors = (state[name].cpu() for name in ("weights", "means", "factors"))
 
