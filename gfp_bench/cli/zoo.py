@@ -75,16 +75,22 @@ def sample(
     plugin: PluginFiles = None,
 ) -> None:
     """Draw images from a generator and write them as PNG."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import torch
     from PIL import Image
 
     from gfp_bench.plugins import load_plugins
 
+    def write(number: int) -> None:
+        image = Image.fromarray(images[number].permute(1, 2, 0).numpy())
+        image.save(out / f"{number:06d}.png", compress_level=1)  # writing should not take longer than sampling
+
     generator = _loaded(source, load_plugins(plugin or ()), _checked(device))
     images = generator.sample(n, rng=torch.Generator().manual_seed(seed)).cpu()
     out.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(images):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(out / f"{number:06d}.png")
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(write, range(n)))  # a list, so that what one raises is raised here
     tell(f"{n} images of {generator.name}")
     say(str(out))
 
