@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gfp_bench import SILENT, Generator, Images, Monitor
+from gfp_bench import SILENT, Images, Monitor
 from gfp_bench_generators._networks import channels_last, fresh
 from gfp_bench_generators._refusals import check_number, check_pool
-from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._sampling import OneNetwork, decode, load_network
 from gfp_bench_generators._training import Draw, descend, mixed, recalibrate, train
 
 Score: TypeAlias = Callable[[Tensor], Tensor]
@@ -26,7 +26,7 @@ _PREVIEWS = 16  # images
 _SETTLING = {"end": 64, "preview": 8}  # batches that batch statistics are estimated from
 
 
-class GAN(Generator):
+class GAN(OneNetwork):
     """A generator against a critic; the loss of each and both networks are a subclass's.
 
     Attributes:
@@ -111,9 +111,6 @@ class GAN(Generator):
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         return decode(self.network, self._latents(n, rng))
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
 
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
         self.network, state = load_network(folder, lambda side: channels_last(self.build(side)), device)

@@ -1,16 +1,35 @@
 """What trained generators share: latents to images, a network to a file and back."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gfp_bench import Images, load_state, save_state, to_uint8
+from gfp_bench import Generator, Images, load_state, save_state, to_uint8
 from gfp_bench.state import State
 
 _FILE = "generator.safetensors"
 _BATCH = 256
+
+
+class OneNetwork(Generator):
+    """A generator of which nothing is kept but one network and the side that it was built for."""
+
+    network: nn.Module
+    side: int
+
+    @abstractmethod
+    def build(self, side: int) -> nn.Module:
+        """Return the untrained network."""
+
+    def save(self, folder: Path) -> None:
+        save_network(folder, self.network, side=self.side)
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.network, state = load_network(folder, self.build, device)
+        self.side = state["side"]
 
 
 @torch.no_grad()

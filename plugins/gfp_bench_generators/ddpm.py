@@ -11,16 +11,15 @@ far fewer steps; batches of 32 and not 128, a rate of 0.001 without clipped grad
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl
+from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
 from gfp_bench_generators._denoising import LEVELS, Estimate, Folded, geometry, walked
 from gfp_bench_generators._libraries import drawn, library
-from gfp_bench_generators._sampling import load_network, save_network
+from gfp_bench_generators._sampling import OneNetwork
 from gfp_bench_generators._training import Draw, descend, train
 
 _GROUPS = 8  # of channels that are normalised together
@@ -32,7 +31,7 @@ def register_generators(register: Register) -> None:
     register(DDPM)
 
 
-class DDPM(Generator):
+class DDPM(OneNetwork):
     """A network learns the noise of a fixed diffusion; sampling runs the diffusion backwards."""
 
     name = "ddpm"
@@ -83,7 +82,7 @@ class DDPM(Generator):
         def preview(averaged: Folded) -> Images:
             return self._draw(averaged, 16, torch.Generator().manual_seed(0), min(self.steps, 10))
 
-        self.network: nn.Module = train(
+        self.network = train(
             update,
             network,
             {"optimiser": optimiser},
@@ -98,13 +97,6 @@ class DDPM(Generator):
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         self._refuse_settings()
         return self._draw(self.network, n, rng, self.steps)
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
-        self.side = state["side"]
 
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images in about [-1, 1] and steps of the diffusion to the noise."""

@@ -9,16 +9,15 @@ noise below them (Theis et al., arXiv:1511.01844, section 3.1).
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl
+from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
 from gfp_bench_generators._libraries import drawn, library
 from gfp_bench_generators._networks import SEED_SIDE, channels
-from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._sampling import OneNetwork, decode
 from gfp_bench_generators._training import Draw, descend, to_unit, train
 
 _BATCH = 256  # latents drawn at a time
@@ -30,7 +29,7 @@ def register_generators(register: Register) -> None:
     register(Glow)
 
 
-class Glow(Generator):
+class Glow(OneNetwork):
     """A chain of invertible steps at several scales; half of the values leave it at each scale."""
 
     name = "glow"
@@ -72,7 +71,7 @@ class Glow(Generator):
         def preview(averaged: Flow) -> Images:
             return self._draw(averaged, 16, torch.Generator().manual_seed(0))
 
-        self.network: nn.Module = train(
+        self.network = train(
             update,
             flow,
             {"optimiser": optimiser},
@@ -87,13 +86,6 @@ class Glow(Generator):
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         self._refuse_settings()
         return self._draw(self.network, n, rng)
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
-        self.side = state["side"]
 
     def build(self, side: int) -> "Flow":
         """Return the untrained flow, its normalisations not yet set."""

@@ -14,17 +14,16 @@ predictor and a corrector of the stochastic equation.
 
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl
+from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
 from gfp_bench_generators._denoising import LEVELS, Estimate, Folded, geometry, walked
 from gfp_bench_generators._libraries import drawn, library
-from gfp_bench_generators._sampling import load_network, save_network
+from gfp_bench_generators._sampling import OneNetwork
 from gfp_bench_generators._training import Draw, descend, train
 
 _DEVIATION = 0.5  # of the values of images, as Karras et al. take it
@@ -36,7 +35,7 @@ def register_generators(register: Register) -> None:
     register(NCSNpp)
 
 
-class NCSNpp(Generator):
+class NCSNpp(OneNetwork):
     """A network learns by which direction noisy images become likelier; samples follow it from pure noise."""
 
     name = "ncsnpp"
@@ -88,7 +87,7 @@ class NCSNpp(Generator):
         def preview(averaged: Folded) -> Images:
             return self._draw(averaged, 16, torch.Generator().manual_seed(0), min(self.steps, 10))
 
-        self.network: nn.Module = train(
+        self.network = train(
             update,
             network,
             {"optimiser": optimiser},
@@ -103,13 +102,6 @@ class NCSNpp(Generator):
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         self._refuse_settings()
         return self._draw(self.network, n, rng, self.steps)
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
-        self.side = state["side"]
 
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images of variance about 1 and noise levels to the score."""

@@ -11,7 +11,6 @@ deviation is over the whole batch.
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -19,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl, to_uint8
+from gfp_bench import SILENT, Images, Monitor, Register, hookimpl, to_uint8
 from gfp_bench_generators._gan import between, slopes
 from gfp_bench_generators._networks import channels
 from gfp_bench_generators._progressive import GrowingCritic, GrowingGenerator, blended, drawn_weights
 from gfp_bench_generators._refusals import check_number, check_pool
-from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._sampling import OneNetwork, decode
 from gfp_bench_generators._stages import Stage, stages, train_stage
 from gfp_bench_generators._training import Draw, descend, mixed
 
@@ -37,7 +36,7 @@ def register_generators(register: Register) -> None:
     register(ProGAN)
 
 
-class ProGAN(Generator):
+class ProGAN(OneNetwork):
     """A stage of training for each resolution: its blocks are faded in, then all go on together."""
 
     name = "progan"
@@ -127,17 +126,10 @@ class ProGAN(Generator):
             return train_stage(stage, update, generator, parts, pool, batch=self.batch, rng=rng, preview=preview)
 
         for stage in stages(monitor, self._ends(steps)):
-            self.network: nn.Module = grow(stage)
+            self.network = grow(stage)
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         return decode(self.network, self._latents(n, rng))
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
-        self.side = state["side"]
 
     def build(self, side: int) -> GrowingGenerator:
         """Return the untrained generator: latents (n, latent) to images, real ones in [-1, 1]."""

@@ -10,7 +10,6 @@ prior learns the averaged encoder's codes.
 """
 
 import math
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -18,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl, to_uint8
+from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl, to_uint8
 from gfp_bench_generators._networks import channels, fresh
 from gfp_bench_generators._pixelcnn import PixelCNN
 from gfp_bench_generators._quantisation import Autoencoder, Codebook, straight_through
 from gfp_bench_generators._refusals import check_number, check_pool
-from gfp_bench_generators._sampling import decode, load_network, save_network
+from gfp_bench_generators._sampling import OneNetwork, decode
 from gfp_bench_generators._stages import Stage, stages, train_stage
 from gfp_bench_generators._training import Draw, descend, mixed, to_unit
 
@@ -36,7 +35,7 @@ def register_generators(register: Register) -> None:
     register(VQVAE)
 
 
-class VQVAE(Generator):
+class VQVAE(OneNetwork):
     """Two stages of training: the autoencoder and its codebook, then the distribution of codes."""
 
     name = "vq_vae"
@@ -118,17 +117,10 @@ class VQVAE(Generator):
                 autoencoder = self._train_autoencoder(autoencoder, pool, stage, rng)
             else:
                 prior = self._train_prior(prior, autoencoder, pool, stage, rng)
-        self.network: nn.Module = Sampler(prior, autoencoder, self.side // self.factor)
+        self.network = Sampler(prior, autoencoder, self.side // self.factor)
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         return decode(self.network, self._latents(n, rng))
-
-    def save(self, folder: Path) -> None:
-        save_network(folder, self.network, side=self.side)
-
-    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
-        self.network, state = load_network(folder, self.build, device)
-        self.side = state["side"]
 
     def build(self, side: int) -> nn.Module:
         """Return the untrained prior, codebook and decoder: latents in [0, 1), one a code, to images."""
