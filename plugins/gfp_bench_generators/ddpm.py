@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
 from gfp_bench_generators._denoising import LEVELS, Estimate, Folded, geometry, walked
 from gfp_bench_generators._libraries import drawn, library
+from gfp_bench_generators._refusals import check_pool
 from gfp_bench_generators._sampling import OneNetwork
 from gfp_bench_generators._training import Draw, descend, train
 
@@ -67,6 +68,7 @@ class DDPM(OneNetwork):
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         self._refuse_settings()
+        check_pool(self.name, pool, self.batch)
         self.side = pool.shape[-1]
         network = drawn(partial(self.build, self.side), rng).to(pool.device)
         optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)

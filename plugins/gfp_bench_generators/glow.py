@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
 from gfp_bench_generators._libraries import drawn, library
 from gfp_bench_generators._networks import SEED_SIDE, channels
+from gfp_bench_generators._refusals import check_pool
 from gfp_bench_generators._sampling import OneNetwork, decode
 from gfp_bench_generators._training import Draw, descend, to_unit, train
 
@@ -56,6 +57,7 @@ class Glow(OneNetwork):
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         self._refuse_settings()
+        check_pool(self.name, pool, self.batch)
         self.side = pool.shape[-1]
         flow = drawn(partial(self.build, self.side), rng).to(pool.device)
         first = pool[torch.randint(len(pool), (self.batch,), generator=rng)]

@@ -15,6 +15,7 @@ from torch import nn
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._networks import SEED_SIDE, channels, channels_last, fresh, tower
 from gfp_bench_generators._posteriors import divergence, drawn, fit_mixture, mixture_latents
+from gfp_bench_generators._refusals import check_pool
 from gfp_bench_generators._sampling import decode, load_network, save_network
 from gfp_bench_generators._training import Draw, descend, mixed, train
 
@@ -51,6 +52,7 @@ class VAE(Generator):
         self.mixture = mixture  # Gaussians that the latents of samples follow
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        check_pool(self.name, pool, self.batch)
         self.side = pool.shape[-1]
         encoder = fresh(tower(self.side, self.width, 2 * self.latent, norm=False), rng)
         decoder = fresh(self.build(self.side), rng)

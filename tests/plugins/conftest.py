@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import ArrayLike, NDArray
+from tiny_generators import noise_pool
 
-from gfp_bench import ImageSet, Method, Monitor, load_state, save_state
+from gfp_bench import Images, ImageSet, Method, Monitor, load_state, save_state
 from gfp_bench.state import State
 
 MakeSet = Callable[..., ImageSet]
 Reload = Callable[[Method, Method], Method]
+
+
+@pytest.fixture
+def pool() -> Images:
+    return noise_pool()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from tiny_generators import Watcher, noise_pool, seeded, tiny
 from torch import nn
 
 from gfp_bench import Images, UsageError, load_state, zoo
-from gfp_bench.monitor import SILENT, Monitor
-from gfp_bench_generators import _training
+from gfp_bench.state import State
 from gfp_bench_generators._progressive import (
     BatchDeviation,
     Conv,
@@ -30,14 +29,6 @@ SIDE = 16
 STEPS = 12  # four steps at each of three resolutions
 
 
-def tiny(**settings: float) -> ProGAN:
-    return ProGAN(**{"width": 2, "latent": 3, "batch": 4, "longer": 1.0, **settings})
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def generator() -> GrowingGenerator:
     network = GrowingGenerator([8, 6, 4], 5)
     drawn_weights(network, seeded())
@@ -51,37 +42,20 @@ def critic() -> GrowingCritic:
 
 
 @pytest.fixture
-def pool() -> torch.Tensor:
-    return torch.randint(0, 256, (12, 3, SIDE, SIDE), dtype=torch.uint8, generator=seeded(7))
+def pool() -> Images:
+    return noise_pool(SIDE)
 
 
-class Interruption(Monitor):
-    """Ends a training at a step, as a kill would."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def progress(self, step: int, total: int, **values: float) -> None:
-        if step == self.at:
-            raise KeyboardInterrupt
-
-
-class Watcher(Monitor):
-    """Asks for samples at every step and remembers what is shown."""
+class Growth(Watcher):
+    """Remembers how far each step had grown as well: stages that are whole, and the share of the newest."""
 
     def __init__(self) -> None:
-        self.sheets: list[Images] = []
-        self.steps: list[tuple[int, int]] = []
+        super().__init__()
         self.alphas: list[float] = []
 
-    def preview(self, step: int, draw: Callable[[], Images]) -> None:
-        self.sheets.append(draw())
-
-    def checkpoint(self, state: dict) -> None:
+    def checkpoint(self, state: State) -> None:
+        super().checkpoint(state)
         self.alphas.append(state["stage"] + state["fading"]["alpha"].item() - 1)
-
-    def progress(self, step: int, total: int, **values: float) -> None:
-        self.steps.append((step, total))
 
 
 @pytest.mark.parametrize(("before", "side", "gain"), [(64, 1, 1.0), (16, 3, 1.0), (7, 4, 1.0), (16, 3, 2**0.5)])
@@ -165,7 +139,7 @@ def test_real_images_are_pooled_and_blended() -> None:
 
 
 def test_growth_follows_the_shares() -> None:
-    assert tiny().build(SIDE).heads[2].weight.shape == (3, 2, 1, 1)
+    assert tiny("progan").build(SIDE).heads[2].weight.shape == (3, 2, 1, 1)
     doubling, equal = ProGAN(longer=2.0), ProGAN(longer=1.0)
     doubling.side = equal.side = 64
     assert equal._ends(100) == [20, 40, 60, 80, 100]
@@ -175,17 +149,17 @@ def test_growth_follows_the_shares() -> None:
 
 @pytest.mark.parametrize("longer", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_shortest_trainings_reach_the_full_side(longer: float, steps: int, pool: torch.Tensor) -> None:
-    trained = tiny(longer=longer)
+def test_shortest_trainings_reach_the_full_side(longer: float, steps: int, pool: Images) -> None:
+    trained = tiny("progan", longer=longer)
     trained.train(pool, steps=steps, rng=seeded())
     assert trained.sample(2, rng=seeded()).shape == (2, 3, SIDE, SIDE)
 
 
-def test_fading_takes_its_share_of_a_resolution(pool: torch.Tensor) -> None:
-    watcher = Watcher()
-    tiny(fade=0.5).train(pool, steps=STEPS, rng=seeded(), monitor=watcher)
+def test_fading_takes_its_share_of_a_resolution(pool: Images) -> None:
+    watcher = Growth()
+    tiny("progan", fade=0.5).train(pool, steps=STEPS, rng=seeded(), monitor=watcher)
     assert watcher.alphas == pytest.approx([0, 0, 0, 0, 0.5, 1, 1, 1, 1.5, 2, 2, 2])
-    assert watcher.steps == [(step, STEPS) for step in range(1, STEPS + 1)]
+    assert [(told["step"], told["total"]) for told in watcher.values] == [(step, STEPS) for step in range(1, STEPS + 1)]
 
 
 def test_fading_ends_at_one_and_may_take_no_time() -> None:
@@ -195,75 +169,42 @@ def test_fading_ends_at_one_and_may_take_no_time() -> None:
     assert _Fading(3, faded=True).advance() == 1
 
 
-def test_trained_generator_survives_its_file(pool: torch.Tensor, tmp_path: Path) -> None:
-    trained, loaded = tiny(), tiny()
+def test_samples_do_not_depend_on_each_other(pool: Images) -> None:
+    trained = tiny("progan")
     trained.train(pool, steps=STEPS, rng=seeded())
-    trained.save(tmp_path)
-    loaded.load(tmp_path)
-    images = trained.sample(5, rng=seeded(1))
-    assert images.shape == (5, 3, SIDE, SIDE)
-    assert images.dtype == torch.uint8
-    assert torch.equal(images, loaded.sample(5, rng=seeded(1)))
-    assert not torch.equal(images, loaded.sample(5, rng=seeded(2)))
-    singly = torch.cat([trained.network(latent[None]) for latent in torch.randn(4, 3, generator=seeded(3))])
-    together = trained.network(torch.randn(4, 3, generator=seeded(3)))
-    torch.testing.assert_close(together, singly, atol=1e-5, rtol=1e-5)
+    latents = torch.randn(4, 3, generator=seeded(3))
+    singly = torch.cat([trained.network(latent[None]) for latent in latents])
+    torch.testing.assert_close(trained.network(latents), singly, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("stop", [3, 4, 5, 7, 8, 9, 11])  # before, at and after a doubling; fading and faded
-def test_interrupted_training_ends_as_an_undisturbed_one(stop: int, pool: torch.Tensor, tmp_path: Path) -> None:
-    zoo.train(tiny(), pool, tmp_path / "whole", steps=STEPS, seed=5, every=0)
+def test_interrupted_training_ends_as_an_undisturbed_one(stop: int, pool: Images, tmp_path: Path) -> None:
+    zoo.train(tiny("progan"), pool, tmp_path / "whole", steps=STEPS, seed=5, every=0)
     with pytest.raises(KeyboardInterrupt):
-        zoo.train(tiny(), pool, tmp_path / "torn", steps=STEPS, seed=5, every=0, monitor=Interruption(stop))
+        zoo.train(
+            tiny("progan"), pool, tmp_path / "torn", steps=STEPS, seed=5, every=0, monitor=Watcher(stop, looks=False)
+        )
     torch.rand(3)  # global random state must not matter
-    zoo.train(tiny(), pool, tmp_path / "torn", steps=STEPS, seed=5, every=0)
+    zoo.train(tiny("progan"), pool, tmp_path / "torn", steps=STEPS, seed=5, every=0)
     whole, torn = (load_file(tmp_path / name / "generator.safetensors") for name in ("whole", "torn"))
     assert whole.keys() == torn.keys()
     assert all(torch.equal(whole[name], torn[name]) for name in whole)
 
 
-def test_a_lengthened_training_stays_grown(pool: torch.Tensor, tmp_path: Path) -> None:
-    zoo.train(tiny(), pool, tmp_path, steps=STEPS, seed=5, every=0)
-    kept = load_state(tmp_path / "checkpoint.safetensors")["training"]
-
-    class Keeper(Watcher):
-        def restored(self) -> dict:
-            return kept
-
-    watcher = Keeper()
-    tiny().train(pool, steps=2 * STEPS, rng=seeded(), monitor=watcher)
+def test_a_lengthened_training_stays_grown(pool: Images, tmp_path: Path) -> None:
+    zoo.train(tiny("progan"), pool, tmp_path, steps=STEPS, seed=5, every=0)
+    watcher = Growth()
+    watcher.state = load_state(tmp_path / "checkpoint.safetensors")["training"]
+    tiny("progan").train(pool, steps=2 * STEPS, rng=seeded(), monitor=watcher)
     assert watcher.alphas == [2.0] * STEPS
 
 
-def test_previews_leave_no_trace(pool: torch.Tensor) -> None:
+def test_previews_are_as_coarse_as_their_resolution(pool: Images) -> None:
     watcher = Watcher()
-    seen, unseen = tiny(), tiny()
-    seen.train(pool, steps=STEPS, rng=seeded(), monitor=watcher)
-    torch.manual_seed(1)
-    unseen.train(pool, steps=STEPS, rng=seeded(), monitor=SILENT)
-    first, second = seen.network.state_dict(), unseen.network.state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert {sheet.shape for sheet in watcher.sheets} == {(16, 3, SIDE, SIDE)}
-    coarse = watcher.sheets[3]
+    tiny("progan").train(pool, steps=STEPS, rng=seeded(), monitor=watcher)
+    assert {images.shape for images in watcher.previews} == {(16, 3, SIDE, SIDE)}
+    coarse = watcher.previews[3]
     assert torch.equal(coarse, coarse[:, :, ::4, ::4].repeat_interleave(4, 2).repeat_interleave(4, 3))
-    assert not torch.equal(watcher.sheets[-1], watcher.sheets[-2])
-
-
-def test_divergence_names_the_step_and_keeps_a_finite_checkpoint(
-    pool: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches = itertools.count(1)
-
-    def poisoned(images: torch.Tensor) -> torch.Tensor:
-        return torch.full_like(images, math.nan if next(batches) > 6 else 0.5, dtype=torch.float32)
-
-    monkeypatch.setattr(_training, "to_unit", poisoned)
-    with pytest.raises(FloatingPointError, match=r"diverged at step 7: losses .*nan"):
-        zoo.train(tiny(), pool, tmp_path, steps=STEPS, seed=0, every=0)
-    kept = load_state(tmp_path / "checkpoint.safetensors")["training"]
-    assert kept["step"] == 6
-    assert all(weights.isfinite().all() for weights in kept["averaged"].values())
-    assert not (tmp_path / "generator.safetensors").exists()
 
 
 def test_loss_is_that_of_a_linear_critic() -> None:
@@ -279,32 +220,15 @@ def test_loss_is_that_of_a_linear_critic() -> None:
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_only_grown_layers_learn(pool: torch.Tensor, tmp_path: Path) -> None:
+def test_only_grown_layers_learn(pool: Images, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        zoo.train(tiny(), pool, tmp_path, steps=STEPS, seed=0, every=0, monitor=Interruption(6))
+        zoo.train(tiny("progan"), pool, tmp_path, steps=STEPS, seed=0, every=0, monitor=Watcher(6, looks=False))
     kept = load_state(tmp_path / "checkpoint.safetensors")["training"]
-    start = tiny().build(SIDE)
+    start = tiny("progan").build(SIDE)
     drawn_weights(start, seeded(0))
     for name, weights in start.state_dict().items():
         same = torch.equal(kept["generator"][name], weights)
         assert same == (name.startswith(("blocks.2", "heads.2"))), name
-
-
-def test_metadata_names_the_factors() -> None:
-    factors = {"family", "loss", "upsampling", "downsampling", "normalisation", "nonlinearity", "skips"}
-    assert ProGAN.metadata.keys() == factors
-
-
-@pytest.mark.parametrize("side", [4, 12])
-def test_other_sides_are_refused(side: int) -> None:
-    with pytest.raises(UsageError, match="expected a power of two"):
-        tiny().train(torch.zeros(4, 3, side, side, dtype=torch.uint8), steps=1, rng=seeded())
-
-
-@pytest.mark.parametrize("shape", [(3, 3, 8, 8), (9, 3, 8, 16)])
-def test_other_pools_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match=r"the pool of 'progan' .* expected at least 4 square images"):
-        tiny().train(torch.zeros(shape, dtype=torch.uint8), steps=1, rng=seeded())
 
 
 @pytest.mark.parametrize(
@@ -312,12 +236,12 @@ def test_other_pools_are_refused(shape: tuple[int, ...]) -> None:
 )
 def test_other_settings_are_refused(setting: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"setting '{setting}' of 'progan' is {value}, expected a number from"):
-        tiny(**{setting: value})
+        tiny("progan", **{setting: value})
 
 
 @pytest.mark.parametrize("side", [8, 32, 128])
 def test_networks_fit_images(side: int) -> None:
-    model = tiny()
+    model = tiny("progan")
     images = model.build(side)(torch.zeros(2, 3))
     assert images.shape == (2, 3, side, side)
     assert GrowingCritic(model._widths(side))(images).shape == (2, 1)

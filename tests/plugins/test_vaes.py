@@ -2,41 +2,22 @@
 
 import itertools
 import math
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from tiny_generators import SIDE, seeded, tiny
 from torch import nn
 
-from gfp_bench import Generator, Images, UsageError, load_state, zoo
-from gfp_bench.monitor import SILENT, Monitor
+from gfp_bench import UsageError
+from gfp_bench.monitor import Monitor
 from gfp_bench_generators import _training
 from gfp_bench_generators._pixelcnn import Causal, PixelCNN, quantile
 from gfp_bench_generators._posteriors import divergence, fit_mixture, mixture_latents
 from gfp_bench_generators._quantisation import Autoencoder, Codebook, straight_through
 from gfp_bench_generators._stages import stages
 from gfp_bench_generators.beta_vae import BetaVAE
-from gfp_bench_generators.vae import VAE
-from gfp_bench_generators.vq_vae import VQVAE
-
-SIDE = 8
-
-
-def beta(**settings: float | None) -> BetaVAE:
-    return BetaVAE(**{"width": 4, "latent": 3, "batch": 4, "mixture": 2, **settings})
-
-
-def quantised(**settings: float | str) -> VQVAE:
-    small = {"width": 4, "codes": 5, "values": 3, "batch": 4, "prior_width": 4, "prior_layers": 2}
-    return VQVAE(**{**small, **settings})
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def untrained_prior(codes: int, layers: int, reach: int) -> PixelCNN:
@@ -46,180 +27,37 @@ def untrained_prior(codes: int, layers: int, reach: int) -> PixelCNN:
     return prior
 
 
-@pytest.fixture
-def pool() -> torch.Tensor:
-    return torch.randint(0, 256, (12, 3, SIDE, SIDE), dtype=torch.uint8, generator=seeded(7))
-
-
-class Interruption(Monitor):
-    """Ends a training at a step, as a kill would."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def progress(self, step: int, total: int, **values: float) -> None:
-        if step == self.at:
-            raise KeyboardInterrupt
-
-
-class Watcher(Monitor):
-    """Asks for samples at every step."""
-
-    def __init__(self) -> None:
-        self.sheets: list[Images] = []
-        self.steps: list[tuple[int, int]] = []
-
-    def preview(self, step: int, draw: Callable[[], Images]) -> None:
-        self.sheets.append(draw())
-
-    def progress(self, step: int, total: int, **values: float) -> None:
-        self.steps.append((step, total))
-
-
-every_generator = pytest.mark.parametrize("make", [beta, quantised])
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "generator.safetensors")
-
-
-@pytest.mark.parametrize(
-    "make", [beta, lambda: beta(mixture=None), quantised, lambda: quantised(codebook="loss", factor=2)]
-)
-def test_trained_generator_survives_its_file(make: Callable[[], Generator], pool: torch.Tensor, tmp_path: Path) -> None:
-    trained, loaded = make(), make()
-    trained.train(pool, steps=4, rng=seeded())
-    trained.save(tmp_path)
-    loaded.load(tmp_path)
-    images = trained.sample(5, rng=seeded(1))
-    assert images.shape == (5, 3, SIDE, SIDE)
-    assert images.dtype == torch.uint8
-    assert torch.equal(images, loaded.sample(5, rng=seeded(1)))
-    assert not torch.equal(images, loaded.sample(5, rng=seeded(2)))
-
-
-@pytest.mark.parametrize("make", [beta, quantised, lambda: quantised(codebook="loss")])
-@pytest.mark.parametrize("stop", [1, 2, 3])  # of VQ-VAE's four steps two are the autoencoder's
-def test_interrupted_training_ends_as_an_undisturbed_one(
-    make: Callable[[], Generator], stop: int, pool: torch.Tensor, tmp_path: Path
-) -> None:
-    zoo.train(make(), pool, tmp_path / "whole", steps=4, seed=5, every=0)
-    with pytest.raises(KeyboardInterrupt):
-        zoo.train(make(), pool, tmp_path / "torn", steps=4, seed=5, every=0, monitor=Interruption(stop))
-    torch.rand(3)  # global random state must not matter
-    zoo.train(make(), pool, tmp_path / "torn", steps=4, seed=5, every=0)
-    whole, torn = weights(tmp_path / "whole"), weights(tmp_path / "torn")
-    assert whole.keys() == torn.keys()
-    assert all(torch.equal(whole[name], torn[name]) for name in whole)
-
-
-@every_generator
-def test_a_training_follows_from_its_stream_alone(make: Callable[[], Generator], pool: torch.Tensor) -> None:
-    samples = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        generator = make()
-        generator.train(pool, steps=2, rng=seeded())
-        samples.append(generator.sample(4, rng=seeded()))
-    assert torch.equal(*samples)
-
-
-@pytest.mark.parametrize("make", [beta, quantised, lambda: VAE(width=4, latent=3, batch=4, mixture=2)])
-def test_previews_leave_no_trace(make: Callable[[], Generator], pool: torch.Tensor, tmp_path: Path) -> None:
-    ends = []
-    watcher = Watcher()
-    for name, monitor in (("seen", watcher), ("unseen", SILENT)):
-        generator = make()
-        generator.train(pool, steps=6, rng=seeded(), monitor=monitor)
-        (tmp_path / name).mkdir()
-        generator.save(tmp_path / name)
-        ends.append(weights(tmp_path / name))
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-    assert watcher.steps == [(step, 6) for step in range(1, 7)]
-    assert [sheet.shape[1:] for sheet in watcher.sheets] == [(3, SIDE, SIDE)] * 6
-    assert len(watcher.sheets[-1]) == 16
-    assert not torch.equal(watcher.sheets[-1], watcher.sheets[0][:16])
-
-
-@every_generator
-def test_divergence_names_the_step_and_keeps_a_finite_checkpoint(
-    make: Callable[[], Generator], pool: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches = itertools.count(1)
-
-    def poisoned(images: torch.Tensor) -> torch.Tensor:
-        return torch.full_like(images, math.nan if next(batches) > 2 else 0.5, dtype=torch.float32)
-
-    monkeypatch.setattr(_training, "to_unit", poisoned)
-    with pytest.raises(FloatingPointError, match=r"diverged at step 3: losses .*nan"):
-        zoo.train(make(), pool, tmp_path, steps=9, seed=0, every=0)
-    kept = load_state(tmp_path / "checkpoint.safetensors")["training"]
-    assert kept["step"] == 2
-    assert all(values.isfinite().all() for values in kept["averaged"].values())
-    assert not (tmp_path / "generator.safetensors").exists()
-
-
 def test_divergence_of_the_prior_counts_all_steps(pool: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(F, "cross_entropy", lambda logits, codes: logits.sum() * math.nan)
     with pytest.raises(FloatingPointError, match=r"diverged at step 4: losses \(nats nan\)"):
-        quantised(share=0.5).train(pool, steps=6, rng=seeded())
-
-
-@every_generator
-@pytest.mark.parametrize("longer", [1, 3])
-def test_checkpoint_beyond_the_last_step_is_refused(
-    make: Callable[[], Generator], longer: int, pool: torch.Tensor, tmp_path: Path
-) -> None:
-    zoo.train(make(), pool, tmp_path, steps=4, seed=0, every=0)
-    with pytest.raises(UsageError, match=f"at step 4, beyond the {longer} asked for"):
-        zoo.train(make(), pool, tmp_path, steps=longer, seed=0, every=0)
-
-
-@every_generator
-def test_metadata_names_the_factors(make: Callable[[], Generator]) -> None:
-    factors = {"family", "loss", "upsampling", "downsampling", "normalisation", "nonlinearity", "skips"}
-    assert make().metadata.keys() == factors
-
-
-@every_generator
-@pytest.mark.parametrize("side", [4, 12])
-def test_other_sides_are_refused(make: Callable[[], Generator], side: int) -> None:
-    with pytest.raises(UsageError, match=f"side {side}, expected a power of two"):
-        make().train(torch.zeros(4, 3, side, side, dtype=torch.uint8), steps=1, rng=seeded())
-
-
-@every_generator
-@pytest.mark.parametrize("shape", [(3, 3, 8, 8), (9, 3, 8, 16)])
-def test_other_pools_are_refused(make: Callable[[], Generator], shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match=r"the pool of .* expected at least 4 square images"):
-        make().train(torch.zeros(shape, dtype=torch.uint8), steps=1, rng=seeded())
+        tiny("vq_vae", share=0.5).train(pool, steps=6, rng=seeded())
 
 
 @pytest.mark.parametrize(
-    ("make", "setting", "value"),
+    ("name", "setting", "value"),
     [
-        (beta, "beta", -1.0),
-        (beta, "deviation", 0.0),
-        (beta, "latent", 0),
-        (beta, "mixture", 0),
-        (quantised, "share", 1.5),
-        (quantised, "codes", 1),
-        (quantised, "width", 3),
-        (quantised, "factor", 3),
-        (quantised, "decay", -0.1),
-        (quantised, "decay", math.nan),
+        ("beta_vae", "beta", -1.0),
+        ("beta_vae", "deviation", 0.0),
+        ("beta_vae", "latent", 0),
+        ("beta_vae", "mixture", 0),
+        ("vq_vae", "share", 1.5),
+        ("vq_vae", "codes", 1),
+        ("vq_vae", "width", 3),
+        ("vq_vae", "factor", 3),
+        ("vq_vae", "decay", -0.1),
+        ("vq_vae", "decay", math.nan),
     ],
 )
-def test_other_settings_are_refused(make: Callable[..., Generator], setting: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"setting '{setting}' of '{make().name}' is {value}, expected"):
-        make(**{setting: value})
+def test_other_settings_are_refused(name: str, setting: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"setting '{setting}' of '{name}' is {value}, expected"):
+        tiny(name, **{setting: value})
 
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64, 128])
 def test_networks_fit_images(side: int) -> None:
-    decoder = beta().build(side)
+    decoder = tiny("beta_vae").build(side)
     assert decoder(torch.zeros(2, 3)).shape == (2, 3, side, side)
-    assert beta()._encoder(side)(torch.zeros(2, 3, side, side)).shape == (2, 6)
+    assert tiny("beta_vae")._encoder(side)(torch.zeros(2, 3, side, side)).shape == (2, 6)
     for factor in (2, 4, 8):
         autoencoder = Autoencoder(4, Codebook(5, 3), factor)
         assert autoencoder.encoder(torch.zeros(2, 3, side, side)).shape == (2, 3, side // factor, side // factor)
@@ -246,7 +84,7 @@ def test_bound_weighs_the_divergence_by_beta(pool: torch.Tensor) -> None:
             self.values = values
 
     keeper = Keeper()
-    beta(beta=7.0, deviation=30.0).train(pool, steps=1, rng=seeded(), monitor=keeper)
+    tiny("beta_vae", beta=7.0, deviation=30.0).train(pool, steps=1, rng=seeded(), monitor=keeper)
     values, variance = 3 * SIDE * SIDE, (30 / 127.5) ** 2
     density = torch.distributions.Normal(0.0, variance**0.5)
     errors = torch.full((values,), keeper.values["error"] ** 0.5)
@@ -266,7 +104,7 @@ def test_a_large_beta_leaves_nothing_to_tell(pool: torch.Tensor) -> None:
             self.weight = weight
 
     for weight in (0.0, 1e4):
-        beta(beta=weight, rate=0.01).train(pool, steps=40, rng=seeded(), monitor=Keeper(weight))
+        tiny("beta_vae", beta=weight, rate=0.01).train(pool, steps=40, rng=seeded(), monitor=Keeper(weight))
     assert last[1e4] < 0.2 < last[0.0]
 
 
@@ -285,7 +123,7 @@ def test_mixture_finds_planted_clusters() -> None:
 
 
 def test_latents_without_a_mixture_are_the_priors(pool: torch.Tensor) -> None:
-    generator = beta(mixture=None)
+    generator = tiny("beta_vae", mixture=None)
     generator.train(pool, steps=1, rng=seeded())
     generator.network = nn.Sequential(nn.Unflatten(1, (3, 1, 1)), nn.Conv2d(3, 3, 1, bias=False))
     generator.network[1].weight.data = torch.eye(3)[:, :, None, None] / 4
@@ -359,7 +197,7 @@ def test_entries_begin_as_encodings_once() -> None:
 @pytest.mark.parametrize("codebook", ["ema", "loss"])
 def test_entries_are_moved_by_one_way_alone(codebook: str, pool: torch.Tensor) -> None:
     """With a loss they follow Adam's steps of one rate each, with averages they jump."""
-    generator = quantised(codebook=codebook, rate=1e-4, share=1.0, decay=0.5, least=0.0)
+    generator = tiny("vq_vae", codebook=codebook, rate=1e-4, share=1.0, decay=0.5, least=0.0)
     moves = []
 
     class Keeper(Monitor):
@@ -432,7 +270,7 @@ def test_prior_of_one_pattern_draws_it() -> None:
 
 
 def test_samples_depend_on_their_own_latents(pool: torch.Tensor) -> None:
-    generator = quantised()
+    generator = tiny("vq_vae")
     generator.train(pool, steps=4, rng=seeded())
     latents = torch.rand(6, 4, generator=seeded(3))
     with torch.no_grad():
