@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gfp_bench.cli import main
 from gfp_bench.manifests import Manifest
@@ -91,3 +93,12 @@ def test_splits_and_datasets_that_cannot_be_are_refused(cli: Callable, toy: Mani
     code, _, err = cli("data", "info", "sine[cycles=18]")
     assert code == 2
     assert "sine has cycles = 18, expected 1 to 17 at 36 pixels; change it" in err
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_a_contact_sheet_loses_nothing(cli: Callable, tmp_path: Path, ending: str) -> None:
+    words = ("--out", f"sheet.{ending}", "--columns", "2", "--rows", "1")
+    assert cli("data", "contact-sheet", "sine", *words)[0] == 0
+    assert cli("data", "contact-sheet", "sine", *words[2:], "--out", "sheet.bmp")[0] == 0
+    drawn, expected = (np.asarray(Image.open(tmp_path / name)) for name in (f"sheet.{ending}", "sheet.bmp"))
+    assert np.array_equal(drawn, expected)

@@ -125,7 +125,7 @@ def measure(
 @data.command("contact-sheet")
 def contact_sheet(
     name: Name,
-    out: Annotated[Path, typer.Option(help="The PNG file.")],
+    out: Annotated[Path, typer.Option(help="The picture, by its ending PNG, WebP, ...")],
     split: Annotated[str, typer.Option(help="Whose images.")] = "val",
     columns: Annotated[int, typer.Option(min=1, help="Images a row.")] = 20,
     rows: Annotated[int, typer.Option(min=1, help="Rows a source.")] = 2,
@@ -135,7 +135,7 @@ def contact_sheet(
     from gfp_bench.sheets import contact_sheet as drawn
 
     images = load_dataset(name, cache=cache(), folders=data_folders()).split(split)
-    drawn(images, columns, rows).save(out, optimize=True)
+    drawn(images, columns, rows).save(out, lossless=True, optimize=True)  # the one is for WebP, the other for PNG
     tell(f"{rows} x {columns} images each of {', '.join(images.sources)}")
     say(str(out))
 
