@@ -21,6 +21,7 @@ from gfp_bench.attack import Perturbation
 from gfp_bench.checkpoints import TrialMonitor, seed_of, seeded
 from gfp_bench.datasets import Dataset, load_dataset
 from gfp_bench.errors import PluginError
+from gfp_bench.heap import keep_freed_memory
 from gfp_bench.images import ImageSet
 from gfp_bench.method import Method
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
@@ -74,6 +75,7 @@ def execute(job: Job, send: Send) -> None:
     What happens is sent as tuples: ("stake", cell keys) before each step that can fail, ("progress", step, total,
     values), ("done", cell key), ("timing", seconds by step).
     """
+    keep_freed_memory()
     torch.set_num_threads(1)  # sums depend on how they are split: one thread everywhere, one trial a core
     torch.backends.cudnn.benchmark = False
     if job.device != "cpu":  # with one thread a CPU has no order to vary

@@ -11,7 +11,7 @@ CORE = ROOT / "gfp_bench"
 PLUGINS = ROOT / "plugins"
 
 LAYERS = """
-    errors files hookspecs rng statistics
+    errors files heap hookspecs rng statistics
     archives decoding index metrics settings standings state
     manifests protocols tables tasks types
     monitor
@@ -31,7 +31,7 @@ LAYERS = """
 """
 HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines()) for room in layer.split()}
 TORCH_FREE = """
-    archives boards cli curves errors files hookspecs index leaderboard manifests metrics.attribution
+    archives boards cli curves errors files heap hookspecs index leaderboard manifests metrics.attribution
     metrics.detection plan protocols readers recipes records registry settings simulated standings statistics tables
     tasks
 """

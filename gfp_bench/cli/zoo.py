@@ -7,16 +7,23 @@ import typer
 
 from gfp_bench.cli import app, cache, data_folders, say, stop, tell
 from gfp_bench.cli.running import PluginFiles
+from gfp_bench.heap import keep_freed_memory
 
 if TYPE_CHECKING:
     from gfp_bench.estimates import Estimate
     from gfp_bench.generator import Generator
     from gfp_bench.plugins import Plugins
 
-zoo = typer.Typer(no_args_is_help=True, help="Train generators, draw images from them, build datasets of both.")
+zoo = typer.Typer(no_args_is_help=True)
 app.add_typer(zoo, name="zoo")
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+@zoo.callback()
+def prepare() -> None:
+    """Train generators, draw images from them, build datasets of both."""
+    keep_freed_memory()
 
 
 @zoo.command()

@@ -8,7 +8,7 @@ from gfp_bench import Monitor
 from gfp_bench.manifests import Manifest
 from gfp_bench_methods import yu19
 from gfp_bench_methods._training import Length
-from gfp_bench_methods.yu19 import AttributionNetwork, Yu19, to_input
+from gfp_bench_methods.yu19 import AttributionNetwork, Mirrored, Yu19, to_input
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_network_is_the_papers_layer_by_layer() -> None:
         expected = rows @ (state[12] / np.sqrt(512)).T + state[13]
         torch.testing.assert_close(network(inputs), expected, rtol=1e-4, atol=1e-4)
     assert [weights.shape[0] for weights in state[:10:2]] == [128, 256, 256, 512, 512]
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 8), (5, 7)])
+def test_borders_are_mirrored_and_so_is_the_gradient(height: int, width: int) -> None:
+    maps = torch.rand(2, 3, height, width, dtype=torch.double, requires_grad=True)
+    weights = torch.rand(2, 3, height + 2, width + 2, dtype=torch.double)
+    padded, expected = Mirrored.apply(maps), F.pad(maps, (1, 1, 1, 1), mode="reflect")
+    assert torch.equal(padded, expected)
+    gradients = [torch.autograd.grad((weights * result).sum(), maps)[0] for result in (padded, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_images_become_minus_one_to_one() -> None:
