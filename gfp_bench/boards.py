@@ -105,9 +105,12 @@ def command(plan: Plan) -> str:
 
 
 def answers(store: Store, trial: Trial, cell: Cell, record: Record, plan: Plan, sources: tuple[str, ...]) -> Kept:
-    """Return what a cell's metrics come from: a published board keeps just that, a results folder all scores."""
+    """Return what a cell's metrics come from: a published board keeps just that, a results folder all scores.
+
+    A results folder that began as a copy of a board's records has some cells of the one kind, some of the other.
+    """
     archive = _archive(store, trial)
-    if not archive.exists():
+    if store.has_scores(trial, cell) or not archive.exists():
         kept: Kept = load_task(plan.protocol.task).answers(store.scores(trial, cell, record), sources)
         return kept
     try:
@@ -225,6 +228,8 @@ def publish(plan: Plan, manifest: Manifest, store: Store, folder: Path) -> Path:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **inside)  # type: ignore[arg-type] # an array named as its flag is none of ours
             write_atomically(_archive(published, trial), buffer.getvalue())
+        if (timing := store.path(trial, "timing")).exists():
+            write_atomically(published.path(trial, "timing"), timing.read_bytes())
     if final.root.exists():  # not before all of the new one stands
         shutil.rmtree(final.root)
     published.root.rename(final.root)

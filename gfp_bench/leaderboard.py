@@ -165,7 +165,10 @@ def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
                 "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
             }
         )
-    legend = "Seconds are sums over trials. `harness`: what a trial took outside methods and attacks."
+    legend = (
+        "Seconds are sums over trials, each that of the process that ended it: what was interrupted before is left "
+        "out. `harness`: what a trial took outside methods and attacks."
+    )
     return f"# {name}: what it cost\n\n{_markdown_table(rows)}\n\n{legend}\n"
 
 

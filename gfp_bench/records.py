@@ -97,6 +97,10 @@ class Store:
         data = _read_json(self._cell(trial, cell, ".failed.json"))
         return Failed(**data) if data else None
 
+    def has_scores(self, trial: Trial, cell: Cell) -> bool:
+        """Return whether a cell's scores are here: a published board keeps only what its metrics come from."""
+        return self._cell(trial, cell, ".npz").exists()
+
     def scores(self, trial: Trial, cell: Cell, record: Record) -> NDArray[np.float32]:
         """Return the (n, s) scores of a done cell, in the order of the manifest's index.
 

@@ -1,6 +1,7 @@
 """Published boards: derived from their records, and caught when they are not."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -78,9 +79,9 @@ def test_a_published_board_is_the_board_of_the_results(
 
 
 def test_publishing_twice_leaves_equal_bytes(plan: Plan, toy: Manifest, store: Store, published: Path) -> None:
-    before = {path: path.read_bytes() for path in published.parent.rglob("*") if path.is_file()}
+    before = tree(published.parent)
     publish(plan, toy, store, published.parent)
-    assert before == {path: path.read_bytes() for path in published.parent.rglob("*") if path.is_file()}
+    assert before == tree(published.parent)
 
 
 def test_a_publication_that_fails_leaves_the_old_one(plan: Plan, toy: Manifest, store: Store, published: Path) -> None:
@@ -88,6 +89,35 @@ def test_a_publication_that_fails_leaves_the_old_one(plan: Plan, toy: Manifest, 
     with pytest.raises(RecordError, match="is not the one its record was made with"):
         publish(plan, toy, store, published.parent)
     assert drift(published, toy) == []
+
+
+def test_a_board_is_gone_on_with_from_its_records(
+    plan: Plan, toy: Manifest, store: Store, published: Path, tmp_path: Path
+) -> None:
+    """Published with one cell of a trial missing, copied, the cell added, published: as if it had been there."""
+    trial = next(trial for trial in plan.trials if len(trial.cells) > 1)
+    last = trial.cells[-1]
+    timing = {"wall": 2, "peak_memory": 1, "peak_gpu_memory": 0}
+    store.path(trial, "timing").write_bytes(to_json(timing))
+    publish(plan, toy, store, published.parent)
+    half = Store(tmp_path / "half")
+    shutil.copytree(store.root, half.root)
+    for path in half.folder(trial).glob(f"{last.name}-*"):
+        path.unlink()
+    publish(plan, toy, half, tmp_path / "half-boards")
+
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(tmp_path / "half-boards" / "records" / published.stem, copy.root)
+    assert [cell for trial in plan.trials for cell in copy.pending(trial)] == [last]
+    record = store.record(trial, last)
+    assert record is not None
+    copy.write(trial, last, record, pack_scores(store.scores(trial, last, record)))
+    again = publish(plan, toy, copy, tmp_path / "boards-again")
+    assert tree(again.parent) == tree(published.parent)
+
+
+def tree(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def edit_board(board: Path) -> None:
