@@ -1,3 +1,5 @@
+"""A process that keeps freed memory touches it again without page faults."""
+
 import platform
 import subprocess
 import sys
