@@ -89,10 +89,11 @@ def sample(
 
     from gfp_bench.plugins import load_plugins
 
-    fast = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)  # writing should not take as long as sampling
+    # Deflating noisy 64 x 64 pixels saves a tenth of the bytes and takes ten times as long as storing them.
+    stored = (cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
 
     def write(number: int) -> None:
-        _, content = cv2.imencode(".png", images[number].permute(1, 2, 0).numpy()[..., ::-1], fast)
+        _, content = cv2.imencode(".png", images[number].permute(1, 2, 0).numpy()[..., ::-1], stored)
         (out / f"{number:06d}.png").write_bytes(content.tobytes())
 
     generator = _loaded(source, load_plugins(plugin or ()), _checked(device))
