@@ -1,7 +1,8 @@
 """What a user can mend. Anything else keeps its traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class GfpBenchError(Exception):
@@ -34,3 +35,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
         else f"known: {', '.join(names) or 'none'}"
     )
     return UsageError(f"unknown {kind} {name!r}; {hint}")
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Return where two tables of plain values differ, as ``key value, expected value``, by key; inner tables alike."""
+    told = []
+    for key in sorted({*found, *expected}):
+        before, now = found.get(key), expected.get(key)
+        if before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            told.append(f"{key}: {differences(before, now)}")
+        else:
+            told.append(f"{key} {before}, expected {now}")
+    return "; ".join(told)

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import torch
 
-from gfp_bench.errors import RecordError, UsageError
+from gfp_bench.errors import RecordError, UsageError, differences
 from gfp_bench.files import claimed, sha256, write_atomically
 from gfp_bench.generator import Generator
 from gfp_bench.monitor import SILENT, Monitor
@@ -87,7 +87,7 @@ def train(
     with claimed(folder / ".claim") as holder:
         if holder is not None:
             raise UsageError(f"{folder} is in the hands of {holder}; wait for it or choose another folder")
-        _expect(folder, record, resolved_settings(type(generator), {}))
+        begins = _expect(folder, record, resolved_settings(type(generator), {}))
         done = trained(folder)
         if done and done["steps"] > steps:
             raise UsageError(
@@ -100,18 +100,14 @@ def train(
         checkpoints = Checkpoints(
             path, rng, every=every, onward=monitor, record=record, sheet_every=_part(steps, sheets)
         )
-        generator.train(pool, steps=steps, rng=rng, monitor=checkpoints)
+        try:
+            generator.train(pool, steps=steps, rng=rng, monitor=checkpoints)
+        except UsageError:
+            if begins:  # what was refused has not begun
+                (folder / _RECORD).unlink()
+            raise
         generator.save(folder)
-        seconds, processor_seconds = checkpoints.spent()
-        ended: Trained = {
-            "steps": steps,
-            "seconds": seconds,
-            "processor_seconds": processor_seconds,
-            "device": _device_name(pool.device),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
-        write_atomically(folder / _TRAINED, json.dumps(ended, indent=2).encode())
+        _end(folder, steps, checkpoints, pool.device)
 
 
 def read_record(folder: Path) -> Record:
@@ -218,14 +214,10 @@ class Checkpoints(Monitor):
         if not isinstance(kept, dict) or not {"rng", "training"} <= kept.keys():
             raise RecordError(f"{self._path} is no checkpoint of a training; delete it and run again")
         begun = kept.get("record")
-        if (
-            self._record
-            and begun
-            and {**begun, "settings": {**self._record["settings"], **begun["settings"]}} != self._record
-        ):
-            raise RecordError(
-                f"checkpoint {self._path} is of the training {begun}, expected {self._record}; delete it and run again"
-            )
+        if self._record and begun:
+            begun = {**begun, "settings": {**self._record["settings"], **begun["settings"]}}
+            if shown := differences(begun, self._record):
+                raise RecordError(f"checkpoint {self._path} is of another training ({shown}); delete it and run again")
         spent = kept.get("spent")
         self._before = None if spent is None or None in spent else spent
         self._rng.set_state(kept["rng"])
@@ -252,19 +244,34 @@ def _part(steps: int, sheets: int) -> int | None:
     return max(1, steps // sheets) if sheets else None
 
 
-def _expect(folder: Path, record: Record, defaults: Mapping[str, Setting]) -> None:
-    """Write the record of a training, or see that it is the one begun here before.
+def _expect(folder: Path, record: Record, defaults: Mapping[str, Setting]) -> bool:
+    """Write the record of a training and return True, or see that it is the one begun here before.
 
     A setting that was added to the generator since had its default then; pools were not always recorded.
     """
     if not (folder / _RECORD).exists():
         write_atomically(folder / _RECORD, json.dumps(record, indent=2).encode())
-        return
+        return True
     begun = read_record(folder)
     begun.setdefault("pool", record["pool"])
     begun["settings"] = {**defaults, **begun["settings"]}
-    if begun != {**record, "settings": {**defaults, **record["settings"]}}:
-        raise UsageError(f"{folder} holds the training {begun}, expected {record}; choose another folder")
+    if shown := differences(begun, {**record, "settings": {**defaults, **record["settings"]}}):
+        raise UsageError(f"{folder} holds another training ({shown}); choose another folder")
+    return False
+
+
+def _end(folder: Path, steps: int, checkpoints: Checkpoints, device: torch.device) -> None:
+    """Write how a training ended."""
+    seconds, processor_seconds = checkpoints.spent()
+    ended: Trained = {
+        "steps": steps,
+        "seconds": seconds,
+        "processor_seconds": processor_seconds,
+        "device": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    write_atomically(folder / _TRAINED, json.dumps(ended, indent=2).encode())
 
 
 def _read_json(file: Path) -> Any:  # whatever its writer put there

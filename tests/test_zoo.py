@@ -14,6 +14,7 @@ from gfp_bench import Images, UsageError, load_state, save_state, zoo
 from gfp_bench.errors import RecordError
 from gfp_bench.files import claimed, sha256
 from gfp_bench.monitor import Monitor
+from gfp_bench_generators.dcgan import DCGAN
 
 POOL = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
 
@@ -55,12 +56,24 @@ def test_checkpoints_wait_for_their_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 2}, {"settings": {"sides": 6}}, {"pool": torch.ones(1, 3, 4, 4, dtype=torch.uint8)}]
+    ("change", "shown"),
+    [
+        ({"seed": 2}, "seed 1, expected 2"),
+        ({"settings": {"sides": 6}}, "settings: sides None, expected 6"),
+        ({"pool": torch.ones(1, 3, 4, 4, dtype=torch.uint8)}, "pool [0-9a-f]{64}, expected [0-9a-f]{64}"),
+    ],
 )
-def test_folder_of_another_training_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+def test_folder_of_another_training_is_refused(change: dict[str, object], shown: str, tmp_path: Path) -> None:
     zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1)
-    with pytest.raises(UsageError, match=r"holds the training .* choose another folder"):
+    with pytest.raises(UsageError, match=rf"holds another training \({shown}\); choose another folder"):
         zoo.train(Dice(), folder=tmp_path, steps=1, **{"pool": POOL, "seed": 1, **change})  # type: ignore[arg-type]
+
+
+def test_refused_training_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="side 30"):
+        zoo.train(DCGAN(), torch.zeros(40, 3, 30, 30, dtype=torch.uint8), tmp_path, steps=1, seed=1)
+    assert list(tmp_path.iterdir()) == []
+    zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1)
 
 
 def test_record_tells_what_was_trained(tmp_path: Path) -> None:
@@ -158,7 +171,7 @@ def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             zoo.train(Dice(), POOL, tmp_path / f"{seed}", steps=6, seed=seed, every=0, monitor=Interruption(3))
     (tmp_path / "1" / "checkpoint.safetensors").replace(tmp_path / "2" / "checkpoint.safetensors")
-    with pytest.raises(RecordError, match=r"checkpoint .* is of the training .*'seed': 1.*, expected .*'seed': 2"):
+    with pytest.raises(RecordError, match=r"checkpoint .* is of another training \(seed 1, expected 2\); delete"):
         zoo.train(Dice(), POOL, tmp_path / "2", steps=6, seed=2)
     Dice.save(_trained(), tmp_path / "2")
     (tmp_path / "2" / "dice.safetensors").replace(tmp_path / "2" / "checkpoint.safetensors")
