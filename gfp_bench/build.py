@@ -12,7 +12,7 @@ import torch
 from gfp_bench import zoo
 from gfp_bench.archives import SUFFIX, read_comment, write_archive
 from gfp_bench.compose import GROUP, generated_members, real_images, real_members, targets
-from gfp_bench.errors import GfpBenchError, UsageError, unknown
+from gfp_bench.errors import GfpBenchError, UsageError, differences, unknown
 from gfp_bench.estimates import Estimate, Seconds, time_image, time_step
 from gfp_bench.files import claimed
 from gfp_bench.generator import Generator
@@ -127,7 +127,9 @@ class Build:
             def sampler(n: int, seed: int) -> Images:
                 return generator.sample(n, rng=torch.Generator().manual_seed(seed))
 
-            members = generated_members(source, sampler, self.pool, self._counts(), self.recipe.surplus)
+            members = generated_members(
+                source, sampler, self.pool, self._counts(), surplus=self.recipe.surplus, apart=self.recipe.apart
+            )
             made["sampling_seconds"] = time.perf_counter() - began
             made["sampling_processor_seconds"] = time.process_time() - processor_began
         comment = {"recipe": self._part(source), "metadata": metadata, "made": made}
@@ -184,13 +186,11 @@ class Build:
         expected, found = self._part(source), read_made(file)["recipe"]
         if "settings" in found and "settings" in expected:  # one that was added since had its default then
             defaults = resolved_settings(type(self._generator(source)), {})
-            found = {**found, "settings": {**defaults, **found["settings"]}}
+            found = {"apart": 1, **found, "settings": {**defaults, **found["settings"]}}
         if found != expected:
-            differing = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
-            shown = "; ".join(f"{key} {found.get(key)}, expected {expected.get(key)}" for key in differing)
             raise UsageError(
-                f"archive {file} was not made as recipe {self.recipe.name!r} says now: {shown}; delete it to make it "
-                "anew, or build into another folder"
+                f"archive {file} was not made as recipe {self.recipe.name!r} says now: "
+                f"{differences(found, expected)}; delete it to make it anew, or build into another folder"
             )
         return True
 
@@ -223,6 +223,7 @@ class Build:
         return {
             **common,
             "surplus": self.recipe.surplus,
+            "apart": self.recipe.apart,
             "generator": generator.name,
             "version": generator.version,
             "settings": self._settings(source),

@@ -1,7 +1,8 @@
 """Choose the images of a dataset: real ones, and samples of trained generators whose colours are those of real ones.
 
 Colour and layout must not give a source away, its fingerprint should. So every sample is chosen from a surplus, to
-match a real training image as an 8 x 8 thumbnail; no pixel is changed.
+match a real training image as an 8 x 8 thumbnail, and those of val and test can be kept apart from the source's train
+images, because a generator repeats itself; no pixel is changed.
 """
 
 import math
@@ -51,18 +52,22 @@ def real_members(pool: Pool, counts: Mapping[str, int]) -> dict[str, bytes]:
 
 
 def generated_members(
-    source: str, sampler: Sampler, pool: Pool, counts: Mapping[str, int], surplus: int
+    source: str, sampler: Sampler, pool: Pool, counts: Mapping[str, int], *, surplus: int, apart: int = 1
 ) -> dict[str, bytes]:
     """Return the images of a generated source in all splits as PNG files by ``<split>/<number>.png``.
+
+    All splits but train are chosen from one in ``apart`` of the samples, those farthest from the source's train images.
 
     Raises:
         UsageError: If the pool or the samples that can be used are too few, or the same image is in two splits.
     """
     members: dict[str, bytes] = {}
     splits: dict[bytes, str] = {}
-    for split, count in counts.items():
-        seed = seed_of("latents", source, split)
-        chosen = matched(targets(pool, split, source, count), sampler, surplus=surplus, seed=seed, source=source)
+    train: Images | None = None
+    for split in ("train", *(split for split in counts if split != "train")):
+        wanted, seed = targets(pool, split, source, counts[split]), seed_of("latents", source, split)
+        chosen = matched(wanted, sampler, surplus=surplus, seed=seed, source=source, known=train, apart=apart)
+        train = chosen if train is None else train
         for number, image in enumerate(chosen):
             content = png(image)
             if splits.setdefault(content, split) != split:
@@ -86,10 +91,20 @@ def targets(pool: Pool, split: str, source: str, count: int) -> Images:
     return pool.drawn(count, rng=_rng("pool", source, split)).images
 
 
-def matched(wanted: Images, sampler: Sampler, *, surplus: int, seed: int, source: str = "") -> Images:
+def matched(
+    wanted: Images,
+    sampler: Sampler,
+    *,
+    surplus: int,
+    seed: int,
+    source: str = "",
+    known: Tensor | None = None,
+    apart: int = 1,
+) -> Images:
     """Return one sample for each wanted image, none twice: the assignment of least squared distance of thumbnails.
 
-    Candidates are the first ``surplus`` samples an image that are not flat.
+    Candidates are the first ``surplus`` samples an image that are not flat, and of these, where ``known`` images (m, 3,
+    h, w) are given, one in ``apart``: those whose nearest known image is farthest.
 
     Raises:
         UsageError: If the samples have another size, or are nearly all flat.
@@ -106,6 +121,9 @@ def matched(wanted: Images, sampler: Sampler, *, surplus: int, seed: int, source
             f"source {source!r} has {len(candidates)} images of {len(drawn)} that are not flat, expected at least "
             f"{len(wanted)}; train it longer or with another seed"
         )
+    if known is not None:
+        kept = max(len(wanted), len(candidates) // apart)
+        candidates = candidates[nearest(candidates, known).topk(kept).indices.sort().values]
     costs = torch.cdist(thumbnails(wanted), thumbnails(candidates)).square()
     _, chosen = linear_sum_assignment(costs.numpy())
     return candidates[torch.from_numpy(chosen)]

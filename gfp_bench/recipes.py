@@ -84,6 +84,7 @@ class Recipe(_Document):
         pool: ``photographs``, or the dataset whose real training images are learnt.
         images: Images a source in each split, those of ``real`` equally many a photograph.
         surplus: Samples drawn for each one that is kept.
+        apart: Val and test are chosen from one in so many of these, those farthest from the source's own train images.
         sources: The generated sources; ``real`` is added to them.
     """
 
@@ -96,6 +97,7 @@ class Recipe(_Document):
     pool: str = PHOTOGRAPHS
     images: Counts
     surplus: int = Field(16, ge=1)
+    apart: int = Field(1, ge=1)
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
 
     @field_validator("sources")

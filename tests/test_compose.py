@@ -50,6 +50,24 @@ def test_samples_are_matched_at_the_least_cost() -> None:
     assert torch.equal(compose.matched(wanted, noise, surplus=2, seed=2), drawn[list(best)])
 
 
+def test_samples_apart_from_known_images_are_matched_alone() -> None:
+    wanted, known, drawn = noise(2, 1), noise(5, 3), noise(12, 2)
+    distances = cdist(drawn.flatten(1).double(), known.flatten(1).double()).min(axis=1)
+    farthest = sorted(np.argsort(distances)[-4:])
+    costs = cdist(compose.thumbnails(wanted), compose.thumbnails(drawn), "sqeuclidean")
+    best = min(permutations(farthest, 2), key=lambda chosen: sum(costs[i, j] for i, j in enumerate(chosen)))
+    chosen = compose.matched(wanted, noise, surplus=6, seed=2, known=known, apart=3)
+    assert torch.equal(chosen, drawn[list(best)])
+    assert not torch.equal(chosen, compose.matched(wanted, noise, surplus=6, seed=2, known=known))
+
+
+def test_samples_apart_are_never_fewer_than_wanted() -> None:
+    wanted, drawn = noise(4, 1), noise(8, 2)
+    chosen = compose.matched(wanted, noise, surplus=2, seed=2, known=noise(1, 3), apart=5)
+    distances = compose.nearest(drawn, noise(1, 3))
+    assert sorted(compose.nearest(chosen, noise(1, 3)).tolist()) == pytest.approx(sorted(distances.tolist())[4:])
+
+
 def test_flat_samples_are_never_chosen() -> None:
     wanted = torch.full((2, 3, 16, 16), 100, dtype=torch.uint8)
 
@@ -94,6 +112,19 @@ def test_generated_members_are_the_matched_samples(pool: Pool) -> None:
     known = {image.numpy().tobytes() for image in pool.crops.images}
     assert {image.numpy().tobytes() for image in wanted} <= known
     assert not torch.equal(wanted, compose.targets(pool, "test", "other", 3))
+
+
+def test_val_and_test_are_apart_from_train(pool: Pool) -> None:
+    near, far = (compose.generated_members("gan", sampler, pool, COUNTS, surplus=6, apart=apart) for apart in (1, 6))
+    assert list(near) == list(far)
+    assert [near[name] == far[name] for name in near if name.startswith("train")] == [True] * COUNTS["train"]
+    train = torch.stack([decoded(content) for name, content in far.items() if name.startswith("train")])
+    for split in ("val", "test"):
+        drawn = sampler(6 * COUNTS[split], compose.seed_of("latents", "gan", split))
+        distances = np.sort(cdist(drawn.flatten(1).double(), train.flatten(1).double()).min(axis=1))
+        images = torch.stack([decoded(content) for name, content in far.items() if name.startswith(split)])
+        found = cdist(images.flatten(1).double(), train.flatten(1).double()).min(axis=1)
+        assert np.sort(found) == pytest.approx(distances[-COUNTS[split] :])
 
 
 def test_collapsed_generator_is_told(pool: Pool) -> None:

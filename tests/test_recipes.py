@@ -54,6 +54,7 @@ def test_recipe_of_ones_own(tmp_path: Path) -> None:
         ("side = 32", "side = 0", "side = 0: input should be greater than or equal to 8"),
         ("side = 32", 'side = "32"', "side = '32': input should be a valid integer"),
         ("surplus = 2", "surplus = 0", "surplus = 0"),
+        ("surplus = 2", "apart = 0", "apart = 0"),
         ("val = 2", "val = 1", "images.val = 1: input should be greater than or equal to 2"),
         ("steps = 5 }", "steps = 0 }", "sources.one.steps = 0"),
         ("one = {", "real = {", "a source is called 'real', which is what no model made; rename it"),
