@@ -13,6 +13,7 @@ from gfp_bench.errors import RecordError, UsageError, differences
 from gfp_bench.files import claimed, sha256, write_atomically
 from gfp_bench.generator import Generator
 from gfp_bench.monitor import SILENT, Monitor
+from gfp_bench.processor import has_matrix_units
 from gfp_bench.settings import parse_spec, resolved_settings
 from gfp_bench.sheets import sheet
 from gfp_bench.state import State, load_state, save_state
@@ -35,12 +36,16 @@ class Record(TypedDict):
 
 
 class Trained(TypedDict):
-    """How a training ended; the seconds are null where a part of it was not timed."""
+    """How a training ended; the seconds are null where a part of it was not timed.
+
+    On a processor without matrix units networks may train in another precision.
+    """
 
     steps: int
     seconds: float | None
     processor_seconds: float | None
     device: str
+    matrix_units: bool
     threads: int
     torch: str
 
@@ -268,6 +273,7 @@ def _end(folder: Path, steps: int, checkpoints: Checkpoints, device: torch.devic
         "seconds": seconds,
         "processor_seconds": processor_seconds,
         "device": _device_name(device),
+        "matrix_units": has_matrix_units(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

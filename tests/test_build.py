@@ -122,6 +122,7 @@ def test_how_a_source_was_made_stands_in_its_archive_and_in_no_digest(build: Bui
         "seconds",
         "processor_seconds",
         "device",
+        "matrix_units",
         "threads",
         "torch",
         "sampling_seconds",

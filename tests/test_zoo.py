@@ -14,6 +14,7 @@ from gfp_bench import Images, UsageError, load_state, save_state, zoo
 from gfp_bench.errors import RecordError
 from gfp_bench.files import claimed, sha256
 from gfp_bench.monitor import Monitor
+from gfp_bench.processor import has_matrix_units
 from gfp_bench_generators.dcgan import DCGAN
 
 POOL = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
@@ -125,6 +126,7 @@ def test_time_of_a_training_counts_its_parts(tmp_path: Path, monkeypatch: pytest
         "seconds": 12.0,
         "processor_seconds": 6.0,
         "device": "cpu",
+        "matrix_units": has_matrix_units(),
         "threads": 1,
         "torch": torch.__version__,
     }

@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from gfp_bench import Images, Monitor, UsageError
+from gfp_bench.processor import has_matrix_units
 from gfp_bench.state import State
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -85,8 +86,9 @@ def descend(optimiser: Optimizer, loss: Tensor) -> float:
 
 
 def mixed(images: Tensor) -> torch.autocast:
-    """Return a context in which convolutions run in bfloat16, on the device of ``images``."""
-    return torch.autocast(images.device.type, torch.bfloat16)
+    """Return a context in which convolutions run in bfloat16, if that is faster on the device of ``images``."""
+    device = images.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or has_matrix_units())
 
 
 def to_unit(images: Images) -> Tensor:

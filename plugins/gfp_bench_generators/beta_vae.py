@@ -2,7 +2,7 @@
 
 Source: Higgins et al., "beta-VAE: learning basic visual concepts with a constrained variational framework", ICLR 2017,
 eq. 4 and table 1 (CelebA: convolutions of 32, 32, 64 and 64 channels, transposed ones back, beta 250; recalled).
-Differs from the paper: Adam's rate is 0.0005 and not 0.0001, bfloat16 convolutions. The likelihood is Gaussian, as in
+Differs from the paper: Adam's rate is 0.0005 and not 0.0001, bfloat16 where faster. The likelihood is Gaussian, as in
 the paper for CelebA; its deviation, not stated there, is 8 grey levels. A latent pays if it explains a variance, summed
 over all values, above beta times the likelihood's: 141 principal components of the photographs' 64-px crops do so,
 with a deviation of 127.5 (1 for values in [-1, 1]) two. Samples are means, drawn with averaged weights, and latents

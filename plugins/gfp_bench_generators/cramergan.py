@@ -3,7 +3,7 @@
 Source: Bellemare et al., "The Cramer distance as a solution to biased Wasserstein gradients", 2017, arXiv:1705.10743,
 section 5 and algorithm 1: f(x) = E|h(x) - h(g)| - E|h(x)|, with 256 values of h and a gradient penalty on f.
 Differs from the paper: expectations run over all pairs of a batch of generated images and not over two batches; plain
-convolutional networks, batches of 32 and not 64, bfloat16 convolutions; samples come from averaged weights.
+convolutional networks, batches of 32 and not 64, bfloat16 where faster; samples come from averaged weights.
 """
 
 from typing import ClassVar

@@ -2,7 +2,7 @@
 
 Source: Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative
 adversarial networks", ICLR 2016, arXiv:1511.06434, sections 3 and 4.
-Differs from the paper: a quarter of its width, batches of 32 and not 128, bfloat16 convolutions; samples come from
+Differs from the paper: a quarter of its width, batches of 32 and not 128, bfloat16 where faster; samples come from
 averaged weights. Only ``transposed`` is the paper's up-sampler; the others keep its channels and its 16 weights for
 each pair of them, so that two trainings may differ in the up-sampler alone.
 """

@@ -3,7 +3,7 @@
 Source: Kodali et al., "On convergence and stability of GANs", 2017, arXiv:1705.07215, section 2.3: the penalty
 lambda E[(|grad D(x + d)| - k)^2] with d from N(0, c I), lambda = c = 10 and k = 1.
 Differs from the paper: sub-pixel convolutions and not DCGAN's transposed ones, a fifth of DCGAN's width, batches of 32
-and not 64, bfloat16 convolutions; samples come from averaged weights. Readings of ours: c is in 8-bit grey levels
+and not 64, bfloat16 where faster; samples come from averaged weights. Readings of ours: c is in 8-bit grey levels
 squared, D is taken before its sigmoid.
 """
 

@@ -3,7 +3,7 @@
 Source: Binkowski et al., "Demystifying MMD GANs", ICLR 2018, arXiv:1801.01401, sections 2.1 (the kernel rq*), 2.2 (the
 unbiased estimate) and 4 (16 values of the critic, gradient penalty of weight 1 on the witness function).
 Differs from the paper: no penalty on the critic's activations, no fall of the rates by a three-sample test; DCGAN's
-generator at every side, narrow, batches of 32 and not 64, bfloat16 convolutions; samples come from averaged weights.
+generator at every side, narrow, batches of 32 and not 64, bfloat16 where faster; samples come from averaged weights.
 """
 
 from itertools import pairwise

@@ -4,7 +4,7 @@ Source: Karras, Aila, Laine and Lehtinen, "Progressive growing of GANs for impro
 ICLR 2018, arXiv:1710.10196, sections 2 to 4, appendix A.
 Differs from the paper: 8 to 64 channels and not 256 to 512 at 64 px and below, 128 latents and not 512, Adam's rate is
 0.003 and not 0.001, thousands of steps and not a hundred thousand for each resolution, equally many for 4 x 4 pixels,
-bfloat16 convolutions, averages begin anew at each resolution. As in the paper and not in later code, the standard
+bfloat16 where faster, averages begin anew at each resolution. As in the paper and not in later code, the standard
 deviation is over the whole batch.
 """
 

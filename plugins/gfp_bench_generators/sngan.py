@@ -3,7 +3,7 @@
 Source: Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018, arXiv:1802.05957,
 algorithm 1, eq. 16 and 17, appendix B.4.
 Differs from the paper: a sixteenth of its width and half the channels at each doubling of the side, batches of 32 and
-not 64, weights drawn as He et al. do, bfloat16 convolutions; samples come from averaged weights. A 1 x 1 convolution
+not 64, weights drawn as He et al. do, bfloat16 where faster; samples come from averaged weights. A 1 x 1 convolution
 comes before the up-sampling and after the down-sampling beside it: the same function for a quarter of the work.
 """
 

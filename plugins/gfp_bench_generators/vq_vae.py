@@ -3,7 +3,7 @@
 Source: van den Oord, Vinyals and Kavukcuoglu, "Neural discrete representation learning", NeurIPS 2017,
 arXiv:1711.00937, sections 3 and 4.1, appendix A.1.
 Differs from the paper: 64 channels and not 256, 256 codes of 32 values and not 512 of 64; entries start as encodings of
-the first batch and, if hardly used, begin anew as those of a later one; bfloat16 convolutions. The reconstruction's
+the first batch and, if hardly used, begin anew as those of a later one; bfloat16 where faster. The reconstruction's
 likelihood is a Gaussian of fixed variance: the mean squared error of values in [-1, 1] has weight 1. The prior is one
 stack of gated layers (arXiv:1606.05328) without labels. Autoencoder and prior are averaged over their own steps; the
 prior learns the averaged encoder's codes.

@@ -2,7 +2,7 @@
 
 Source: Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017, arXiv:1704.00028, algorithm 1.
 Differs from the paper: plain convolutional networks and no residual ones, batches of 32 and not 64, bfloat16
-convolutions; samples come from averaged weights.
+where faster; samples come from averaged weights.
 """
 
 from typing import ClassVar

@@ -431,6 +431,25 @@ def test_latents_of_samples_follow_the_mixture() -> None:
     assert np.cov(second.numpy().T) == pytest.approx(np.full((2, 2), 0.01), abs=0.002)
 
 
+@pytest.mark.parametrize(("units", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_matrix_units_decide_the_precision(units: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_training, "has_matrix_units", lambda: units)
+    with _training.mixed(torch.zeros(1)):
+        assert nn.Conv2d(3, 2, 3)(torch.zeros(1, 3, 8, 8)).dtype == expected
+
+
+@every_generator
+def test_both_precisions_learn_alike(cls: type[Generator], pool: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+    for units in (True, False):
+        monkeypatch.setattr(_training, "has_matrix_units", lambda units=units: units)
+        generator = tiny(cls.name)
+        generator.train(pool, steps=2, rng=seeded())
+        weights.append(torch.cat([weight.detach().flatten() for weight in generator.network.parameters()]))
+    assert not torch.equal(*weights)
+    assert F.cosine_similarity(*weights, dim=0) > 0.99
+
+
 def test_recalibrated_statistics_are_those_of_the_batches() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
     batches = torch.randn(4, 8, 3, 5, 5, generator=seeded())
