@@ -11,7 +11,7 @@ CORE = ROOT / "gfp_bench"
 PLUGINS = ROOT / "plugins"
 
 LAYERS = """
-    errors files heap hookspecs rng statistics
+    errors files heap hookspecs processor rng statistics
     archives decoding index metrics settings standings state
     manifests protocols tables tasks types
     monitor
@@ -32,8 +32,8 @@ LAYERS = """
 HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines()) for room in layer.split()}
 TORCH_FREE = """
     archives boards cli curves errors files heap hookspecs index leaderboard manifests metrics.attribution
-    metrics.detection plan protocols readers recipes records registry settings simulated standings statistics tables
-    tasks
+    metrics.detection plan processor protocols readers recipes records registry settings simulated standings statistics
+    tables tasks
 """
 
 
