@@ -2,8 +2,8 @@
 
     pytest tests/benchmarks/test_zoo.py --benchmark-enable --benchmark-group-by=group
 
-The plain loop is what a user would write: the same networks in float32, the pool in memory as numbers in [-1, 1]. In the
-precision that the zoo takes here (bfloat16 with matrix units, else float32) it tells what the loop of the zoo adds:
+The plain loop is what a user would write: the same networks in float32, the pool in memory as numbers in [-1, 1]. In
+the precision that the zoo takes here (bfloat16 with matrix units, else float32) it tells what the loop of the zoo adds:
 averaged weights, the watch for divergence, checkpoints.
 """
 
