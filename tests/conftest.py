@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from gfp_bench.manifests import Manifest
 from gfp_bench.readers import index_folder
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 SOURCES = ("real", "gan-a", "gan-b")
 COUNTS = {"train": 12, "val": 4, "test": 8}

@@ -52,7 +52,7 @@ def use(manifest: Manifest) -> None:
 
 
 @given(members=st.dictionaries(st.text("ab/é", min_size=1).map(lambda name: f"x{name}x"), st.binary(max_size=40)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_members_come_back_and_bytes_follow_from_them(
     members: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -95,7 +95,7 @@ def test_floating_point_values_are_refused_even_with_convert() -> None:
 
 
 @given(height=st.integers(4, 12), width=st.integers(4, 12), side=st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_crop_takes_the_middle_or_refuses(height: int, width: int, side: int) -> None:
     values = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(values), "BMP")

@@ -76,7 +76,7 @@ def test_reading_gives_what_was_written(tmp_path: Path) -> None:
     ),
 )
 @example(texts=("\x7f", "\r\n\\", '"""'), metadata={"\x7f\n": "\x7f", "a.b": "\0"})
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_text_and_metadata_survive_the_file(
     tmp_path_factory: pytest.TempPathFactory, texts: tuple[str, str, str], metadata: dict[str, Any]
 ) -> None:
@@ -92,7 +92,7 @@ def test_any_text_and_metadata_survive_the_file(
 
 
 @given(order=st.permutations(range(12)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_index_is_the_same_whatever_the_order_of_its_rows(order: list[int]) -> None:
     index, other = index_of(), index_of().iloc[order]
     assert index_digest(other) == index_digest(index)

@@ -34,7 +34,7 @@ def outcomes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 @given(outcomes())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_attribution_agrees_with_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> None:
     predicted, labels, n_sources = case
     every = list(range(n_sources))
@@ -76,7 +76,7 @@ def test_no_detection_without_both_kinds(sources: list[str]) -> None:
 
 
 @given(hnp.arrays(np.float64, 30, elements=st.integers(-3, 3).map(float)))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_auroc_agrees_with_scikit_learn(detection: np.ndarray) -> None:
     labels = np.arange(30) % 3
     found = detection_auroc(detection, labels, ["a", "real", "z"])

@@ -45,7 +45,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 @given(
     groups=st.lists(st.sampled_from("abcd"), min_size=1, max_size=60), share=st.floats(0, 1), seed=st.integers(0, 99)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_groups_give_equally_many_images_while_they_last(groups: list[str], share: float, seed: int) -> None:
     n = max(1, round(share * len(groups)))
     drawn = Numbers(groups).drawn(n, rng=seeded(seed))

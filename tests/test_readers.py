@@ -99,7 +99,7 @@ def flat(root: Path, images: int) -> Path:
 
 
 @given(seed=st.integers(0, 2**32), share=st.sampled_from([0.4, 0.5, 0.6]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_drawn_splits_partition_the_images_and_tear_no_group(flat_root: Path, seed: int, share: float) -> None:
     fractions = {"train": share, "val": 0.2, "test": 0.8 - share}
     manifest = index_folder(flat_root, "flat", fractions=fractions, group=r"/(prompt\d+)-", seed=seed)

@@ -47,7 +47,7 @@ def test_philox_gives_the_published_answers(counter: list[int], key: list[int], 
     assert [int(word) % WORD for word in words] == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     key=st.tuples(st.integers(0, WORD - 1), st.integers(0, WORD - 1)),
     position=st.integers(0, 2**40),

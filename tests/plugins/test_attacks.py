@@ -75,7 +75,7 @@ def test_any_size_keeps_its_shape(attack: type[Perturbation], size: tuple[int, i
 
 
 @every_attack
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(height=st.integers(1, 20), width=st.integers(1, 20), draws=st.integers(0, 99))
 def test_small_sides_give_the_same_bits_alone(attack: type[Perturbation], height: int, width: int, draws: int) -> None:
     images, ids = pictures(3, height, width), [draws, draws + 1, draws + 2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from tiny_generators import SIDE, Watcher, seeded, tiny
@@ -319,7 +319,6 @@ def two_samples(n: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @given(samples)
-@settings(deadline=None)
 def test_energy_distance_is_the_loops(case: tuple[int, int, int]) -> None:
     seen, made = two_samples(*case)
 
@@ -338,7 +337,6 @@ def pairs(rows: Tensor, others: Tensor) -> list[tuple[list[float], list[float]]]
 
 
 @given(samples)
-@settings(deadline=None)
 def test_witness_of_the_energy_distance_is_the_loops(case: tuple[int, int, int]) -> None:
     values, made = two_samples(*case)
     for i, value in enumerate(values.tolist()):
@@ -354,7 +352,6 @@ def rational_quadratic(a: list[float], b: list[float]) -> float:
 
 
 @given(samples)
-@settings(deadline=None)
 def test_discrepancy_is_the_loops(case: tuple[int, int, int]) -> None:
     seen, made = two_samples(*case)
     within = sum(np.mean([rational_quadratic(a, b) for a, b in pairs(part, part)]) for part in (seen, made))
