@@ -41,7 +41,7 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Return where two tables of plain values differ, as ``key value, expected value``, by key; inner tables alike."""
     told = []
     for key in sorted({*found, *expected}):
-        before, now = found.get(key), expected.get(key)
+        before, now = found.get(key, "nothing"), expected.get(key, "nothing")
         if before == now:
             continue
         if isinstance(before, Mapping) and isinstance(now, Mapping):

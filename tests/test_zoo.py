@@ -60,7 +60,7 @@ def test_checkpoints_wait_for_their_time(tmp_path: Path) -> None:
     ("change", "shown"),
     [
         ({"seed": 2}, "seed 1, expected 2"),
-        ({"settings": {"sides": 6}}, "settings: sides None, expected 6"),
+        ({"settings": {"sides": 6}}, "settings: sides nothing, expected 6"),
         ({"pool": torch.ones(1, 3, 4, 4, dtype=torch.uint8)}, "pool [0-9a-f]{64}, expected [0-9a-f]{64}"),
     ],
 )
