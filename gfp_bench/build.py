@@ -153,7 +153,7 @@ class Build:
                     every=self.every,
                 )
             except FloatingPointError as error:
-                raise GfpBenchError(f"source {source!r}: {error}; {folder} keeps the last good checkpoint") from error
+                raise GfpBenchError(f"source {source!r}: {error}; {zoo.remains(folder)}") from error
             made |= zoo.trained(folder) or {}
         self._load(source, generator)
         return generator, made

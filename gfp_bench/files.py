@@ -14,32 +14,39 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears by rename: a reader sees all of it or nothing.
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file that appears by rename: a reader sees all of it or nothing, also after an error.
+
+    Args:
+        path: The file.
+        content: All of it.
+        durable: Whether it must outlive a power cut from now on, and not only this process.
 
     Raises:
-        OSError: If the folder is missing or not writable, or no space is left; nothing half-written remains.
+        OSError: If the folder is missing or not writable, or no space is left; it names the file.
     """
-    with appearing(path) as file:
+    with appearing(path, durable=durable) as file:
         file.write(content)
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[BinaryIO]:
+def appearing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Yield a file to write to that becomes ``path`` when the block ends, and vanishes when the block raises.
 
-    Raises:
-        OSError: As `write_atomically`.
+    Args, Raises: As `write_atomically`.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # the system does not say where no space is left
+            error.filename = str(path)
         raise
 
 

@@ -107,8 +107,8 @@ def train(
         )
         try:
             generator.train(pool, steps=steps, rng=rng, monitor=checkpoints)
-        except UsageError:
-            if begins:  # what was refused has not begun
+        except (UsageError, FloatingPointError):
+            if begins and not path.exists():  # what was refused or kept nothing has not begun
                 (folder / _RECORD).unlink()
             raise
         generator.save(folder)
@@ -139,6 +139,13 @@ def steps_done(folder: Path) -> int:
         return done["steps"]
     path = folder / _CHECKPOINT
     return int(load_state(path).get("step", 0)) if path.exists() else 0
+
+
+def remains(folder: Path) -> str:
+    """Return in words what a training that diverged has left in a folder."""
+    if (folder / _CHECKPOINT).exists():
+        return f"{folder} keeps the last good checkpoint"
+    return f"{folder} keeps nothing of it, as no checkpoint was due yet"
 
 
 def sample(generator: Generator, folder: Path, n: int, seed: int, *, device: torch.device | str = "cpu") -> Images:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dice import Dice
+from full_disk import room_for
 from PIL import Image
 
 from gfp_bench.cli import main
@@ -117,12 +118,22 @@ def test_train_then_sample_from_the_folder_or_by_name_and_path(cli: Callable[...
         np.testing.assert_array_equal(some, expected)
 
 
+def test_samples_without_room_are_named_and_not_half_there(cli: Callable[..., tuple[int, str, str]]) -> None:
+    cli("zoo", "train", "dice", "--out", "one", "--steps", "3", "--pool", "toy", "--plugin", DICE)
+    with room_for(1000):
+        code, _, err = cli("zoo", "sample", "one", "-n", "4", "--out", "samples", "--plugin", DICE)
+    assert code == 1
+    assert err.startswith("gfp-bench: samples/00000")
+    assert list(Path("samples").iterdir()) == []
+
+
 def test_diverged_training_is_one_line(cli: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = cli(
         "zoo", "train", "dice[burst=2]", "--out", "one", "--steps", "3", "--pool", "toy", "--plugin", DICE
     )
     assert code == 1
-    assert err.splitlines()[-1] == "gfp-bench: training diverged at step 2; one keeps the last good checkpoint"
+    told = "gfp-bench: training diverged at step 2; one keeps nothing of it, as no checkpoint was due yet"
+    assert err.splitlines()[-1] == told
 
 
 def test_size_that_a_pool_does_not_have_is_exit_2(cli: Callable[..., tuple[int, str, str]]) -> None:

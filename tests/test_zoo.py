@@ -77,6 +77,13 @@ def test_refused_training_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
     zoo.train(Dice(), POOL, tmp_path, steps=1, seed=1)
 
 
+def test_training_that_diverges_before_a_checkpoint_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="at step 2"):
+        zoo.train(Dice(burst=2), POOL, tmp_path, steps=3, seed=1, settings={"burst": 2})
+    assert zoo.remains(tmp_path).endswith("keeps nothing of it, as no checkpoint was due yet")
+    zoo.train(Dice(), POOL, tmp_path, steps=3, seed=1)
+
+
 def test_record_tells_what_was_trained(tmp_path: Path) -> None:
     zoo.train(Dice(), POOL, tmp_path, steps=1, seed=4, settings={"burst": 6})
     assert zoo.read_record(tmp_path) == {

@@ -66,7 +66,7 @@ def train(
             sheets=sheets,
         )
     except FloatingPointError as error:
-        stop(1, f"{error}; {out} keeps the last good checkpoint")
+        stop(1, f"{error}; {trained.remains(out)}")
     say(str(out))
 
 
@@ -82,25 +82,21 @@ def sample(
     plugin: PluginFiles = None,
 ) -> None:
     """Draw images from a generator and write them as PNG."""
-    from concurrent.futures import ThreadPoolExecutor
-
     import cv2
     import torch
 
+    from gfp_bench.files import write_atomically
     from gfp_bench.plugins import load_plugins
 
     # Deflating noisy 64 x 64 pixels saves a tenth of the bytes and takes ten times as long as storing them.
     stored = (cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
 
-    def write(number: int) -> None:
-        _, content = cv2.imencode(".png", images[number].permute(1, 2, 0).numpy()[..., ::-1], stored)
-        (out / f"{number:06d}.png").write_bytes(content.tobytes())
-
     generator = _loaded(source, load_plugins(plugin or ()), _checked(device))
     images = generator.sample(n, rng=torch.Generator().manual_seed(seed)).cpu()
     out.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(write, range(n)))  # a list, so that what one raises is raised here
+    for number, (red, green, blue) in enumerate(images.numpy()):
+        _, content = cv2.imencode(".png", cv2.merge((blue, green, red)), stored)
+        write_atomically(out / f"{number:06d}.png", content.tobytes(), durable=False)
     tell(f"{n} images of {generator.name}")
     say(str(out))
 
