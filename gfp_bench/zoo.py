@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import torch
 
 from gfp_bench.errors import RecordError, UsageError, differences
-from gfp_bench.files import claimed, sha256, write_atomically
+from gfp_bench.files import appearing, claimed, sha256, write_atomically
 from gfp_bench.generator import Generator
 from gfp_bench.monitor import SILENT, Monitor
 from gfp_bench.processor import has_matrix_units
@@ -238,8 +238,8 @@ class Checkpoints(Monitor):
     def preview(self, step: int, draw: Callable[[], Images]) -> None:
         if self._sheet_every is None or step % self._sheet_every:
             return
-        target = self._path.with_name(f"sheet-{step:06d}.png")
-        sheet(draw()).save(target)
+        with appearing(self._path.with_name(f"sheet-{step:06d}.png"), durable=False) as file:
+            sheet(draw()).save(file, "png")
         for old in sorted(self._path.parent.glob("sheet-*.png"))[:-_SHEETS_KEPT]:
             old.unlink()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dice import Dice
+from full_disk import room_for
 from PIL import Image
 
 from gfp_bench import Images, UsageError, load_state, save_state, zoo
@@ -82,6 +83,15 @@ def test_training_that_diverges_before_a_checkpoint_leaves_the_folder_to_the_nex
         zoo.train(Dice(burst=2), POOL, tmp_path, steps=3, seed=1, settings={"burst": 2})
     assert zoo.remains(tmp_path).endswith("keeps nothing of it, as no checkpoint was due yet")
     zoo.train(Dice(), POOL, tmp_path, steps=3, seed=1)
+
+
+def test_sheet_without_room_is_named_and_not_half_there(tmp_path: Path) -> None:
+    checkpoints = zoo.Checkpoints(tmp_path / "checkpoint", torch.Generator(), every=60, sheet_every=1)
+    noise = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    with room_for(1000), pytest.raises(OSError, match="File too large") as caught:
+        checkpoints.preview(1, lambda: noise)
+    assert caught.value.filename == str(tmp_path / "sheet-000001.png")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_record_tells_what_was_trained(tmp_path: Path) -> None:
