@@ -8,7 +8,7 @@ run: .venv/.run
 	$(BIN)/gfp-bench run
 
 test: .venv/.test lint types
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist worksteal
 	$(BIN)/gfp-bench leaderboard --check
 
 lint: .venv/.test
