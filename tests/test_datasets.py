@@ -1,13 +1,11 @@
 import multiprocessing
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from full_disk import room_for
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -141,20 +139,9 @@ def test_another_view_has_another_cache(manifest: Path, cache: Path) -> None:
     assert len(list((cache / "decoded").iterdir())) == 2
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Make the system refuse to write more than ``size`` bytes to a file, as it does when no space is left."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_no_space_left_is_told_and_leaves_nothing(manifest: Path, cache: Path) -> None:
     message = r"cache .*toy-\w+\.npy of 6480 bytes cannot be written: File too large; free space, or choose another"
-    with largest_file(2000), pytest.raises(DatasetError, match=message):
+    with room_for(2000), pytest.raises(DatasetError, match=message):
         load_dataset(manifest, cache=cache).split("train")
     assert not list((cache / "decoded").iterdir())
     assert len(load_dataset(manifest, cache=cache).split("train")) == 3 * PER_SPLIT
