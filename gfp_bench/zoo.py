@@ -92,7 +92,7 @@ def train(
     with claimed(folder / ".claim") as holder:
         if holder is not None:
             raise UsageError(f"{folder} is in the hands of {holder}; wait for it or choose another folder")
-        begins = _expect(folder, record, resolved_settings(type(generator), {}))
+        _expect(folder, record, resolved_settings(type(generator), {}))
         done = trained(folder)
         if done and done["steps"] > steps:
             raise UsageError(
@@ -108,7 +108,7 @@ def train(
         try:
             generator.train(pool, steps=steps, rng=rng, monitor=checkpoints)
         except (UsageError, FloatingPointError):
-            if begins and not path.exists():  # what was refused or kept nothing has not begun
+            if not done and not path.exists():  # what was refused or kept nothing has not begun
                 (folder / _RECORD).unlink()
             raise
         generator.save(folder)
@@ -256,20 +256,19 @@ def _part(steps: int, sheets: int) -> int | None:
     return max(1, steps // sheets) if sheets else None
 
 
-def _expect(folder: Path, record: Record, defaults: Mapping[str, Setting]) -> bool:
-    """Write the record of a training and return True, or see that it is the one begun here before.
+def _expect(folder: Path, record: Record, defaults: Mapping[str, Setting]) -> None:
+    """Write the record of a training, or see that it is the one begun here before.
 
     A setting that was added to the generator since had its default then; pools were not always recorded.
     """
     if not (folder / _RECORD).exists():
         write_atomically(folder / _RECORD, json.dumps(record, indent=2).encode())
-        return True
+        return
     begun = read_record(folder)
     begun.setdefault("pool", record["pool"])
     begun["settings"] = {**defaults, **begun["settings"]}
     if shown := differences(begun, {**record, "settings": {**defaults, **record["settings"]}}):
         raise UsageError(f"{folder} holds another training ({shown}); choose another folder")
-    return False
 
 
 def _end(folder: Path, steps: int, checkpoints: Checkpoints, device: torch.device) -> None:

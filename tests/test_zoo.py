@@ -85,6 +85,14 @@ def test_training_that_diverges_before_a_checkpoint_leaves_the_folder_to_the_nex
     zoo.train(Dice(), POOL, tmp_path, steps=3, seed=1)
 
 
+def test_lengthening_that_diverges_leaves_what_was_trained(tmp_path: Path) -> None:
+    zoo.train(Dice(), POOL, tmp_path, steps=2, seed=1, sheets=0)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(FloatingPointError, match="at step 4"):
+        zoo.train(Dice(burst=4), POOL, tmp_path, steps=5, seed=1, sheets=0)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_sheet_without_room_is_named_and_not_half_there(tmp_path: Path) -> None:
     checkpoints = zoo.Checkpoints(tmp_path / "checkpoint", torch.Generator(), every=60, sheet_every=1)
     noise = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
