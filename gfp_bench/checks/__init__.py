@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from gfp_bench.attack import Perturbation
 from gfp_bench.checks import attacks, methods
-from gfp_bench.checks.subject import Splits as Splits
-from gfp_bench.checks.subject import Subject, no_network
-from gfp_bench.checks.subject import synthetic as synthetic
+from gfp_bench.checks.candidate import Splits as Splits
+from gfp_bench.checks.candidate import Subject, no_network
+from gfp_bench.checks.candidate import synthetic as synthetic
+from gfp_bench.contracts.attack import Perturbation
+from gfp_bench.contracts.method import Method
+from gfp_bench.contracts.settings import Setting
 from gfp_bench.errors import PluginError, UsageError
-from gfp_bench.method import Method
-from gfp_bench.settings import Setting
 
 Check = Callable[[Any], None]  # of a method's or an attack's subject
 

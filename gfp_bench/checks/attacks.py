@@ -5,10 +5,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gfp_bench.attack import Perturbation
-from gfp_bench.checkpoints import seeded
-from gfp_bench.checks.subject import Subject, declared, settings
+from gfp_bench.checks.candidate import Subject, declared, settings
+from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.errors import PluginError
+from gfp_bench.seeding import seeded
 
 
 class AttackSubject(Subject[Perturbation]):

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench.attack import Perturbation, to_uint8
-from gfp_bench.checkpoints import seeded
-from gfp_bench.checks.subject import Subject, settings
-from gfp_bench.checks.subject import declared as declared_at_all
+from gfp_bench.checks.candidate import Subject, settings
+from gfp_bench.checks.candidate import declared as declared_at_all
+from gfp_bench.contracts.attack import Perturbation, to_uint8
+from gfp_bench.contracts.images import ImageSet
+from gfp_bench.contracts.method import Method
+from gfp_bench.contracts.rng import ImageRng
+from gfp_bench.contracts.types import Images
 from gfp_bench.errors import PluginError
-from gfp_bench.images import ImageSet
-from gfp_bench.method import Method
-from gfp_bench.rng import ImageRng
-from gfp_bench.types import Images
+from gfp_bench.seeding import seeded
 
 _TOLERANCE = 1e-4  # between batch sizes, relative to the largest value of an image
 _FORMATS = (".safetensors", ".npz", ".npy", ".json")  # what is read without running it

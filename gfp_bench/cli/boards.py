@@ -11,7 +11,7 @@ from gfp_bench.cli import DRIFT, app, cache, data_folders, results, say, stop
 from gfp_bench.cli.running import Output
 
 if TYPE_CHECKING:
-    from gfp_bench.manifests import Manifest
+    from gfp_bench.data.manifest import Manifest
 
 Boards = Annotated[Path, typer.Option("--boards", help="The folder of published boards.")]
 
@@ -24,9 +24,9 @@ def leaderboard(
     boards: Boards = Path("leaderboards"),
 ) -> None:
     """Print the board of a results folder, or check those that are published."""
-    from gfp_bench import leaderboard as tables
-    from gfp_bench.boards import board_of, stored_plan
-    from gfp_bench.records import Store
+    from gfp_bench.boards import formats as tables
+    from gfp_bench.boards.assembly import board_of, stored_plan
+    from gfp_bench.engine.records import Store
 
     if check:
         _check(boards)
@@ -42,8 +42,8 @@ def leaderboard(
 @app.command()
 def publish(output: Output = None, boards: Boards = Path("leaderboards")) -> None:
     """Copy a results folder's records into the published boards and write the board there."""
-    from gfp_bench import boards as published
-    from gfp_bench.records import Store
+    from gfp_bench.boards import assembly as published
+    from gfp_bench.engine.records import Store
 
     root = output or results()
     plan = published.stored_plan(root)
@@ -56,8 +56,8 @@ def show(
     output: Output = None,
 ) -> None:
     """Print the records of a trial or a cell as JSON."""
-    from gfp_bench.boards import stored_plan
-    from gfp_bench.records import Store
+    from gfp_bench.boards.assembly import stored_plan
+    from gfp_bench.engine.records import Store
 
     store = Store(output or results())
     found = [
@@ -74,7 +74,7 @@ def show(
 
 def _check(folder: Path) -> None:
     """Exit with `DRIFT` unless every published board is what its records give."""
-    from gfp_bench.boards import drift, stored_plan
+    from gfp_bench.boards.assembly import drift, stored_plan
 
     names = sorted(
         path.name for path in (folder / "records").glob("*") if path.is_dir() and not path.name.startswith(".")
@@ -91,7 +91,7 @@ def _check(folder: Path) -> None:
 
 
 def _manifest(dataset: str) -> "Manifest":
-    from gfp_bench.manifests import read_manifest
-    from gfp_bench.simulated import find_dataset
+    from gfp_bench.data.catalogue import find_dataset
+    from gfp_bench.data.manifest import read_manifest
 
     return read_manifest(find_dataset(dataset, data_folders(), cache()))

@@ -10,8 +10,8 @@ from gfp_bench.cli import app, cache, data_folders, say, tell
 from gfp_bench.cli.running import PluginFiles
 
 if TYPE_CHECKING:
-    from gfp_bench.manifests import Manifest
-    from gfp_bench.types import Images
+    from gfp_bench.contracts.types import Images
+    from gfp_bench.data.manifest import Manifest
 
 data = typer.Typer(no_args_is_help=True, help="Describe, index and verify datasets.")
 app.add_typer(data, name="data")
@@ -49,8 +49,8 @@ def index(
     licence: str = "unknown",
 ) -> None:
     """Check every image below a folder; write <name>.toml and <name>.parquet beside it."""
-    from gfp_bench.decoding import make_view
-    from gfp_bench.readers import SPLITS, index_folder
+    from gfp_bench.data.decoding import make_view
+    from gfp_bench.data.reader import SPLITS, index_folder
 
     fractions = None
     if split:
@@ -75,10 +75,10 @@ def index(
 @data.command()
 def verify(name: Name) -> None:
     """Read every file again and compare it with the index."""
-    from gfp_bench import audit as audits
+    from gfp_bench.data import audit
 
     manifest = _manifest(name)
-    say(f"{manifest.name}: all {audits.verify(manifest)} files are what the index says")
+    say(f"{manifest.name}: all {audit.verify(manifest)} files are what the index says")
 
 
 @data.command()
@@ -89,14 +89,14 @@ def audit(
     """Compare the sources by what has nothing to do with fingerprints: format, file size, image size."""
     from tabulate import tabulate
 
-    from gfp_bench import audit as audits
+    from gfp_bench.data import audit
 
-    table = audits.audit(_manifest(name))
+    table = audit.audit(_manifest(name))
     if as_json:
         say(json.dumps(table.to_dict("records"), indent=1))
         return
     say(tabulate(table.to_dict("records"), headers="keys", tablefmt="simple"))
-    for leak in audits.leaks(table):
+    for leak in audit.leaks(table):
         tell(f"leak: {leak}")
 
 
@@ -111,9 +111,9 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Measure what a dataset's card should say: distances, memorisation, the floor, what files give away."""
-    from gfp_bench.datasets import Dataset
-    from gfp_bench.measures import markdown, measured
-    from gfp_bench.plugins import load_plugins
+    from gfp_bench.data.card import markdown, measured
+    from gfp_bench.data.dataset import Dataset
+    from gfp_bench.registry.discovery import load_plugins
 
     plugins = load_plugins(plugin or ())
     floors = [cls() for cls in map(plugins.method, plugins.methods) if cls.floor and not cls.stochastic]
@@ -131,8 +131,8 @@ def contact_sheet(
     rows: Annotated[int, typer.Option(min=1, help="Rows a source.")] = 2,
 ) -> None:
     """Draw images of every source, sources in sorted order, images evenly spread over a split."""
-    from gfp_bench.datasets import load_dataset
-    from gfp_bench.sheets import contact_sheet as drawn
+    from gfp_bench.data.dataset import load_dataset
+    from gfp_bench.pictures import contact_sheet as drawn
 
     images = load_dataset(name, cache=cache(), folders=data_folders()).split(split)
     drawn(images, columns, rows).save(out, lossless=True, optimize=True)  # the one is for WebP, the other for PNG
@@ -141,17 +141,17 @@ def contact_sheet(
 
 
 def _manifest(name: str) -> "Manifest":
-    from gfp_bench.manifests import read_manifest
-    from gfp_bench.simulated import find_dataset
+    from gfp_bench.data.catalogue import find_dataset
+    from gfp_bench.data.manifest import read_manifest
 
     return read_manifest(find_dataset(name, data_folders(), cache()))
 
 
 def _pool(name: str, side: int) -> "Images":
     """Return the images that generators learnt from; photographs are cut for a side in pixels."""
-    from gfp_bench.datasets import load_dataset
-    from gfp_bench.measures import real_training_images
-    from gfp_bench.photographs import pool
+    from gfp_bench.data.card import real_training_images
+    from gfp_bench.data.dataset import load_dataset
+    from gfp_bench.data.photographs import pool
 
     if name == "photographs":
         return pool(side).images

@@ -18,9 +18,9 @@ from gfp_bench.cli.running import PluginFiles
 from gfp_bench.errors import unknown
 
 if TYPE_CHECKING:
-    from gfp_bench.images import ImageSet
-    from gfp_bench.mosaic import Use
-    from gfp_bench.registry import Plugins
+    from gfp_bench.contracts.images import ImageSet
+    from gfp_bench.pictures import Use
+    from gfp_bench.registry.plugins import Plugins
 
 
 @app.command("list")
@@ -30,9 +30,9 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """List methods, attacks, generators, datasets and protocols."""
-    from gfp_bench.plugins import load_plugins
-    from gfp_bench.protocols import protocol_names
-    from gfp_bench.simulated import dataset_names
+    from gfp_bench.data.catalogue import dataset_names
+    from gfp_bench.protocols.protocol import protocol_names
+    from gfp_bench.registry.discovery import load_plugins
 
     plugins = load_plugins(plugin or ())
     if broken:
@@ -64,8 +64,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Say what a method, attack or generator is: its source, its settings, what differs from the paper."""
-    from gfp_bench.plugins import load_plugins
-    from gfp_bench.settings import resolved_settings
+    from gfp_bench.contracts.settings import resolved_settings
+    from gfp_bench.registry.discovery import load_plugins
 
     entry = load_plugins(plugin or ()).entry(name)
     cls: Any = entry.cls
@@ -96,8 +96,8 @@ def check(
 ) -> None:
     """Run the contract checks on a plugin and say what failed and why."""
     from gfp_bench.checks import check_attack, check_method
-    from gfp_bench.plugins import load_plugins
-    from gfp_bench.settings import parse_spec
+    from gfp_bench.contracts.settings import parse_spec
+    from gfp_bench.registry.discovery import load_plugins
 
     plain, given = parse_spec(name)
     entry = load_plugins(plugin or ()).entry(plain)
@@ -133,9 +133,9 @@ def mosaic_command(
     plugin: PluginFiles = None,
 ) -> None:
     """Draw some images under attacks, to the bit as a run attacks them: a row an attack, a column a severity."""
-    from gfp_bench.datasets import load_dataset
-    from gfp_bench.mosaic import mosaic
-    from gfp_bench.plugins import load_plugins
+    from gfp_bench.data.dataset import load_dataset
+    from gfp_bench.pictures import mosaic
+    from gfp_bench.registry.discovery import load_plugins
 
     plugins = load_plugins(plugin or ())
     images = _chosen(load_dataset(dataset, cache=cache(), folders=data_folders()).split(split), image)
@@ -158,9 +158,9 @@ def _chosen(images: "ImageSet", ids: list[str] | None) -> "ImageSet":
 
 def _uses(plugins: "Plugins", protocols: Sequence[str], specs: Sequence[str]) -> "list[Use]":
     """Return the attacks of some protocols, with their seeds, then those of ``specs``."""
-    from gfp_bench.mosaic import Use
-    from gfp_bench.protocols import load_protocol
-    from gfp_bench.settings import parse_spec, resolved_settings
+    from gfp_bench.contracts.settings import parse_spec, resolved_settings
+    from gfp_bench.pictures import Use
+    from gfp_bench.protocols.protocol import load_protocol
 
     uses = []
     for protocol in map(load_protocol, protocols):
@@ -183,7 +183,7 @@ def doctor() -> None:
     """Say what a bug report needs: versions, devices, folders, broken plugins."""
     import torch
 
-    from gfp_bench.plugins import load_plugins
+    from gfp_bench.registry.discovery import load_plugins
 
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "opencv-python-headless", "pluggy", "timm", "dask")
     say(f"gfp-bench {__version__}, Python {platform.python_version()}, {platform.platform()}")

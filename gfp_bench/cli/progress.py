@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from gfp_bench.cli import tell
-from gfp_bench.monitor import Monitor
-from gfp_bench.runner import Event
+from gfp_bench.contracts.monitor import Monitor
+from gfp_bench.engine.runner import Event
 
 _ENDS = ("finished", "failed", "timeout", "busy")
 

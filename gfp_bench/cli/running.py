@@ -12,9 +12,9 @@ import typer
 from gfp_bench.cli import INTERRUPTED, app, cache, data_folders, results, say, stop, tell
 
 if TYPE_CHECKING:
-    from gfp_bench.manifests import Manifest
-    from gfp_bench.plan import Plan
-    from gfp_bench.records import Store
+    from gfp_bench.data.manifest import Manifest
+    from gfp_bench.engine.plan import Plan
+    from gfp_bench.engine.records import Store
 
 Dataset = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
 ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
@@ -46,9 +46,9 @@ def run(
 ) -> None:
     """Run what is not done yet, then print the board. The same command again goes on where it was."""
     from gfp_bench.cli.progress import Progress
-    from gfp_bench.datasets import Dataset
-    from gfp_bench.runner import Options
-    from gfp_bench.runner import run as execute
+    from gfp_bench.data.dataset import Dataset
+    from gfp_bench.engine.runner import Options
+    from gfp_bench.engine.runner import run as execute
 
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter(f"{device!r} is no device; expected auto, cpu or cuda", param_hint="--device")
@@ -87,8 +87,8 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="The whole plan as JSON.")] = False,
 ) -> None:
     """Say what `run` with the same options would do."""
-    from gfp_bench.plan import plan_to_json
-    from gfp_bench.records import Store
+    from gfp_bench.engine.plan import plan_to_json
+    from gfp_bench.engine.records import Store
 
     plan, _ = _requested(dataset, protocol, method, seeds, limit, plugin)
     if as_json:
@@ -103,8 +103,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One object a cell.")] = False,
 ) -> None:
     """Say how far the last plan of a results folder is."""
-    from gfp_bench.boards import stored_plan
-    from gfp_bench.records import Store
+    from gfp_bench.boards.assembly import stored_plan
+    from gfp_bench.engine.records import Store
 
     store = Store(output or results())
     plan = stored_plan(store.root)
@@ -123,12 +123,12 @@ def _requested(
     files: list[Path] | None,
 ) -> "tuple[Plan, Manifest]":
     """Return the plan that the options ask for; what they leave open stands in the default."""
-    from gfp_bench.manifests import read_manifest
-    from gfp_bench.plan import make_plan
-    from gfp_bench.plugins import load_plugins
-    from gfp_bench.protocols import load_default, load_protocol
-    from gfp_bench.settings import parse_spec
-    from gfp_bench.simulated import find_dataset
+    from gfp_bench.contracts.settings import parse_spec
+    from gfp_bench.data.catalogue import find_dataset
+    from gfp_bench.data.manifest import read_manifest
+    from gfp_bench.engine.plan import make_plan
+    from gfp_bench.protocols.protocol import load_default, load_protocol
+    from gfp_bench.registry.discovery import load_plugins
 
     default = load_default()
     manifest = read_manifest(find_dataset(dataset or default.dataset, data_folders(), cache()))
@@ -151,9 +151,9 @@ def _numbers(text: str) -> list[int]:
 
 def _conclude(plan: "Plan", manifest: "Manifest", folder: Path) -> None:
     """Print the board, where it lies, and what became of the cells; exit with 1 if any has failed."""
-    from gfp_bench.boards import board_of, write_board
-    from gfp_bench.leaderboard import screen
-    from gfp_bench.records import Store
+    from gfp_bench.boards.assembly import board_of, write_board
+    from gfp_bench.boards.formats import screen
+    from gfp_bench.engine.records import Store
 
     store = Store(folder)
     board = board_of(plan, manifest, store)

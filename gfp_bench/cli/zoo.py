@@ -7,12 +7,12 @@ import typer
 
 from gfp_bench.cli import app, cache, data_folders, say, stop, tell
 from gfp_bench.cli.running import PluginFiles
-from gfp_bench.heap import keep_freed_memory
+from gfp_bench.machine import keep_freed_memory
 
 if TYPE_CHECKING:
-    from gfp_bench.estimates import Estimate
-    from gfp_bench.generator import Generator
-    from gfp_bench.plugins import Plugins
+    from gfp_bench.contracts.generator import Generator
+    from gfp_bench.registry.discovery import Plugins
+    from gfp_bench.zoo.estimates import Estimate
 
 zoo = typer.Typer(no_args_is_help=True)
 app.add_typer(zoo, name="zoo")
@@ -44,18 +44,18 @@ def train(
     plugin: PluginFiles = None,
 ) -> None:
     """Train a generator; the same command again goes on where a killed training was."""
-    from gfp_bench import zoo as trained
     from gfp_bench.cli.progress import TrainingLine
-    from gfp_bench.plugins import load_plugins
-    from gfp_bench.pools import find_pool
-    from gfp_bench.settings import resolved_settings
+    from gfp_bench.contracts.settings import resolved_settings
+    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.zoo import training
+    from gfp_bench.zoo.pool import find_pool
 
-    plain, given = trained.parse_generator(name)
+    plain, given = training.parse_generator(name)
     cls = load_plugins(plugin or ()).generator(plain)
     settings = resolved_settings(cls, given)
     images = find_pool(pool, size, cache=cache(), folders=data_folders()).crops.images.to(_checked(device))
     try:
-        trained.train(
+        training.train(
             cls(**settings),
             images,
             out,
@@ -66,7 +66,7 @@ def train(
             sheets=sheets,
         )
     except FloatingPointError as error:
-        stop(1, f"{error}; {trained.remains(out)}")
+        stop(1, f"{error}; {training.remains(out)}")
     say(str(out))
 
 
@@ -86,7 +86,7 @@ def sample(
     import torch
 
     from gfp_bench.files import write_atomically
-    from gfp_bench.plugins import load_plugins
+    from gfp_bench.registry.discovery import load_plugins
 
     # Deflating noisy 64 x 64 pixels saves a tenth of the bytes and takes ten times as long as storing them.
     stored = (cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
@@ -115,11 +115,11 @@ def build(
     plugin: PluginFiles = None,
 ) -> None:
     """Make a dataset, one archive a source; the same command again goes on, several may run at once."""
-    from gfp_bench.build import Build
     from gfp_bench.cli.progress import TrainingLine
-    from gfp_bench.plugins import load_plugins
-    from gfp_bench.pools import find_pool
-    from gfp_bench.recipes import load_recipe
+    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.zoo.builder import Build
+    from gfp_bench.zoo.pool import find_pool
+    from gfp_bench.zoo.recipe import load_recipe
 
     read = load_recipe(recipe)
     builder = Build(
@@ -142,15 +142,15 @@ def build(
 
 
 def _loaded(source: str, plugins: "Plugins", device: str) -> "Generator":
-    """Return the generator trained in a folder, or one that comes trained."""
-    from gfp_bench import zoo as trained
-    from gfp_bench.settings import resolved_settings
+    """Return the generator trained in a folder, or one that comes training."""
+    from gfp_bench.contracts.settings import resolved_settings
+    from gfp_bench.zoo import training
 
-    name, given = trained.parse_generator(source)
+    name, given = training.parse_generator(source)
     if Path(source).exists() or name not in plugins.generators:
-        record = trained.read_record(Path(source))
+        record = training.read_record(Path(source))
         generator = plugins.generator(record["generator"])(**record["settings"])
-        trained.load(generator, Path(source), device=device)
+        training.load(generator, Path(source), device=device)
         return generator
     cls = plugins.generator(name)
     settings = resolved_settings(cls, given)

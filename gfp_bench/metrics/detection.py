@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Integer
 
-REAL = "real"  # the source that is no generative model
+from gfp_bench.contracts.dataset import REAL
 
 
 def detection_scores(scores: Float[np.ndarray, "n s"], sources: Sequence[str]) -> Float[np.ndarray, " n"] | None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._settings import check_number, check_window
-from gfp_bench_attacks._threads import by_parameters, in_parts, take
+from gfp_bench_attacks._shared.settings import check_number, check_window
+from gfp_bench_attacks._shared.threads import by_parameters, in_parts, take
 
 _LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
 _OPENCV = {1: (256,), 3: (64, 128, 64), 5: (16, 64, 96, 64, 16), 7: (8, 28, 56, 72, 56, 28, 8)}  # its binomial tables

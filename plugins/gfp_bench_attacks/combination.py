@@ -8,9 +8,9 @@ Frank et al., ICML 2020, arXiv:2003.08685, let single attacks fall to half of th
 import torch
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench.settings import parse_spec, resolved_settings
-from gfp_bench_attacks._settings import check_choice, check_number
-from gfp_bench_attacks._threads import put, take
+from gfp_bench.contracts.settings import parse_spec, resolved_settings
+from gfp_bench_attacks._shared.settings import check_choice, check_number
+from gfp_bench_attacks._shared.threads import put, take
 from gfp_bench_attacks.blur import Blur
 from gfp_bench_attacks.contrast import Contrast
 from gfp_bench_attacks.crop import Crop

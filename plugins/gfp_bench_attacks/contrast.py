@@ -5,8 +5,8 @@ Differs from the paper: the mean is of the whole image, not of each channel, so 
 """
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._curves import apply_curves, levels
-from gfp_bench_attacks._settings import check_interval
+from gfp_bench_attacks._shared.curves import apply_curves, levels
+from gfp_bench_attacks._shared.settings import check_interval
 
 
 @hookimpl

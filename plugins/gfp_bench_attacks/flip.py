@@ -4,7 +4,7 @@ Source: the commonest augmentation; a method whose fingerprints have a fixed pla
 """
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._settings import check_choice, check_number
+from gfp_bench_attacks._shared.settings import check_choice, check_number
 
 _DIMS = {"horizontal": [3], "vertical": [2], "both": [2, 3]}
 

@@ -6,8 +6,8 @@ Source: the tone changes of robustness suites; the exponent is log-uniform, so t
 import math
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._curves import apply_curves, levels
-from gfp_bench_attacks._settings import check_interval
+from gfp_bench_attacks._shared.curves import apply_curves, levels
+from gfp_bench_attacks._shared.settings import check_interval
 
 
 @hookimpl

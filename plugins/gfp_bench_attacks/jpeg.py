@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._libjpeg import roundtrip_tensor as roundtrip_tensor
-from gfp_bench_attacks._settings import check_choice, check_interval
-from gfp_bench_attacks._threads import in_parts
+from gfp_bench_attacks._shared.libjpeg import roundtrip_tensor as roundtrip_tensor
+from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.threads import in_parts
 
 _SUBSAMPLING = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,

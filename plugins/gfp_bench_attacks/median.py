@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._settings import check_window
-from gfp_bench_attacks._threads import by_parameters, take
+from gfp_bench_attacks._shared.settings import check_window
+from gfp_bench_attacks._shared.threads import by_parameters, take
 
 
 @hookimpl

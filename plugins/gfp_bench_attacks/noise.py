@@ -7,8 +7,8 @@ image with values in [0, 1]: ``interpretation=l2,low=0.1,high=0.1``.
 """
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
-from gfp_bench_attacks._settings import check_choice, check_interval
-from gfp_bench_attacks._threads import in_parts
+from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.threads import in_parts
 
 
 @hookimpl

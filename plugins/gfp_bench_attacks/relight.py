@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
-from gfp_bench_attacks._settings import check_number
-from gfp_bench_attacks._sfsnet import SIDE, decompose, load_lights, load_weights
-from gfp_bench_attacks._threads import in_parts
+from gfp_bench_attacks._shared.settings import check_number
+from gfp_bench_attacks._shared.sfsnet import SIDE, decompose, load_lights, load_weights
+from gfp_bench_attacks._shared.threads import in_parts
 
 _NORMALS = ("hemisphere", "image", "sfsnet:FOLDER", "sfsnet-ratio:FOLDER")
 _GAMMA = 2.2  # grey level ~ light ** (1 / 2.2), so light times g is grey level times g ** (1 / 2.2)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._resample import FILTERS, resize
-from gfp_bench_attacks._settings import check_choice, check_interval
-from gfp_bench_attacks._threads import by_parameters, take
+from gfp_bench_attacks._shared.resample import FILTERS, resize
+from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.threads import by_parameters, take
 
 
 @hookimpl

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._settings import check_interval
-from gfp_bench_attacks._threads import in_parts
+from gfp_bench_attacks._shared.settings import check_interval
+from gfp_bench_attacks._shared.threads import in_parts
 
 
 @hookimpl

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
-from gfp_bench_generators._gan import GAN, Score, between, judged, slopes
-from gfp_bench_generators._networks import enlarging, tower
+from gfp_bench_generators._shared.gan import GAN, Score, between, judged, slopes
+from gfp_bench_generators._shared.networks import enlarging, tower
 
 
 @hookimpl

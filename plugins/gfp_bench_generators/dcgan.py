@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
-from gfp_bench_generators._gan import GAN, Score
-from gfp_bench_generators._networks import SEED_SIDE, channels, tower
+from gfp_bench_generators._shared.gan import GAN, Score
+from gfp_bench_generators._shared.networks import SEED_SIDE, channels, tower
 
 _UPSAMPLING = {
     "transposed": "transposed convolution 4x4",

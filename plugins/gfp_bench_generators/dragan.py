@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
-from gfp_bench_generators._gan import GAN, Score, slopes
-from gfp_bench_generators._networks import channels, projection, tower
+from gfp_bench_generators._shared.gan import GAN, Score, slopes
+from gfp_bench_generators._shared.networks import channels, projection, tower
 
 
 @hookimpl

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
-from gfp_bench_generators._libraries import drawn, library
-from gfp_bench_generators._networks import SEED_SIDE, channels
-from gfp_bench_generators._refusals import check_pool
-from gfp_bench_generators._sampling import OneNetwork, decode
-from gfp_bench_generators._training import Draw, descend, to_unit, train
+from gfp_bench_generators._shared.libraries import drawn, library
+from gfp_bench_generators._shared.networks import SEED_SIDE, channels
+from gfp_bench_generators._shared.refusals import check_pool
+from gfp_bench_generators._shared.sampling import OneNetwork, decode
+from gfp_bench_generators._shared.training import Draw, descend, to_unit, train
 
 _BATCH = 256  # latents drawn at a time
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
-from gfp_bench_generators._gan import GAN, Score, between, judged, slopes
-from gfp_bench_generators._networks import channels, projection, tower
+from gfp_bench_generators._shared.gan import GAN, Score, between, judged, slopes
+from gfp_bench_generators._shared.networks import channels, projection, tower
 
 ALPHAS = (0.2, 0.5, 1.0, 2.0, 5.0)  # of the rational-quadratic kernels that are summed
 

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
-from gfp_bench_generators._denoising import LEVELS, Estimate, Folded, geometry, walked
-from gfp_bench_generators._libraries import drawn, library
-from gfp_bench_generators._refusals import check_pool
-from gfp_bench_generators._sampling import OneNetwork
-from gfp_bench_generators._training import Draw, descend, train
+from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, geometry, walked
+from gfp_bench_generators._shared.libraries import drawn, library
+from gfp_bench_generators._shared.refusals import check_pool
+from gfp_bench_generators._shared.sampling import OneNetwork
+from gfp_bench_generators._shared.training import Draw, descend, train
 
 _DEVIATION = 0.5  # of the values of images, as Karras et al. take it
 

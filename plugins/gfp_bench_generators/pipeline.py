@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NoReturn
 import torch
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl, to_uint8
-from gfp_bench_generators._libraries import library
+from gfp_bench_generators._shared.libraries import library
 
 _BATCH = 16  # images at a time
 

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gfp_bench import SILENT, Images, Monitor, Register, hookimpl, to_uint8
-from gfp_bench_generators._gan import between, slopes
-from gfp_bench_generators._networks import channels
-from gfp_bench_generators._progressive import GrowingCritic, GrowingGenerator, blended, drawn_weights
-from gfp_bench_generators._refusals import check_number, check_pool
-from gfp_bench_generators._sampling import OneNetwork, decode
-from gfp_bench_generators._stages import Stage, stages, train_stage
-from gfp_bench_generators._training import Draw, descend, mixed
+from gfp_bench_generators._shared.gan import between, slopes
+from gfp_bench_generators._shared.networks import channels
+from gfp_bench_generators._shared.progressive import GrowingCritic, GrowingGenerator, blended, drawn_weights
+from gfp_bench_generators._shared.refusals import check_number, check_pool
+from gfp_bench_generators._shared.sampling import OneNetwork, decode
+from gfp_bench_generators._shared.stages import Stage, stages, train_stage
+from gfp_bench_generators._shared.training import Draw, descend, mixed
 
 _PREVIEWS = 16  # images
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
-from gfp_bench_generators._networks import SEED_SIDE, channels, channels_last, fresh, tower
-from gfp_bench_generators._posteriors import divergence, drawn, fit_mixture, mixture_latents
-from gfp_bench_generators._refusals import check_pool
-from gfp_bench_generators._sampling import decode, load_network, save_network
-from gfp_bench_generators._training import Draw, descend, mixed, train
+from gfp_bench_generators._shared.networks import SEED_SIDE, channels, channels_last, fresh, tower
+from gfp_bench_generators._shared.posteriors import divergence, drawn, fit_mixture, mixture_latents
+from gfp_bench_generators._shared.refusals import check_pool
+from gfp_bench_generators._shared.sampling import decode, load_network, save_network
+from gfp_bench_generators._shared.training import Draw, descend, mixed, train
 
 
 @hookimpl

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl, to_uint8
-from gfp_bench_generators._networks import channels, fresh
-from gfp_bench_generators._pixelcnn import PixelCNN
-from gfp_bench_generators._quantisation import Autoencoder, Codebook, straight_through
-from gfp_bench_generators._refusals import check_number, check_pool
-from gfp_bench_generators._sampling import OneNetwork, decode
-from gfp_bench_generators._stages import Stage, stages, train_stage
-from gfp_bench_generators._training import Draw, descend, mixed, to_unit
+from gfp_bench_generators._shared.networks import channels, fresh
+from gfp_bench_generators._shared.pixelcnn import PixelCNN
+from gfp_bench_generators._shared.quantisation import Autoencoder, Codebook, straight_through
+from gfp_bench_generators._shared.refusals import check_number, check_pool
+from gfp_bench_generators._shared.sampling import OneNetwork, decode
+from gfp_bench_generators._shared.stages import Stage, stages, train_stage
+from gfp_bench_generators._shared.training import Draw, descend, mixed, to_unit
 
 _PREVIEWS = 16  # images
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._features import gather, luma
-from gfp_bench_methods._settings import check_choice, check_positive
-from gfp_bench_methods._svm import Kernel, fit_kernel_machine, kernel_scores
+from gfp_bench_methods._shared.features import gather, luma
+from gfp_bench_methods._shared.settings import check_choice, check_positive
+from gfp_bench_methods._shared.svm import Kernel, fit_kernel_machine, kernel_scores
 
 _EPSILON = 1e-8  # added to the complex spectrum, so that a zero has a logarithm
 _PIXELS = 2**22  # transformed at once: 64 MiB of complex numbers

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._features import balanced_accuracy
-from gfp_bench_methods._neighbours import nearest
-from gfp_bench_methods._settings import check_positive
+from gfp_bench_methods._shared.features import balanced_accuracy
+from gfp_bench_methods._shared.neighbours import nearest
+from gfp_bench_methods._shared.settings import check_positive
 
 _GRID = (1, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
 _BATCH = 256  # images read at once

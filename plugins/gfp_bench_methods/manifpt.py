@@ -5,20 +5,28 @@ definitions 2.1 and 2.2; network and optimiser as in the authors' released code.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Labels, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._neighbours import nearest
-from gfp_bench_methods._resnet20 import ResNet20
-from gfp_bench_methods._settings import check_choice
-from gfp_bench_methods._training import Length, Schedule, train_network
-
-if TYPE_CHECKING:
-    from gfp_bench.manifests import Manifest
+from gfp_bench import (
+    SILENT,
+    DatasetFacts,
+    Fingerprints,
+    Images,
+    ImageSet,
+    Labels,
+    Method,
+    Monitor,
+    Register,
+    Scores,
+    hookimpl,
+)
+from gfp_bench_methods._shared.neighbours import nearest
+from gfp_bench_methods._shared.resnet20 import ResNet20
+from gfp_bench_methods._shared.settings import check_choice
+from gfp_bench_methods._shared.training import Length, Schedule, train_network
 
 _BATCH = 36
 _RATE = 0.1
@@ -59,7 +67,7 @@ class ManiFpt(Method):
             *(["neighbours searched in pixels, as in the released code"] if space == "freq" else []),
         )
 
-    def skip(self, dataset: "Manifest") -> str | None:
+    def skip(self, dataset: DatasetFacts) -> str | None:
         """Return why a dataset without real images cannot be taken."""
         names = dataset.source_names
         return None if "real" in names else f"no source is called 'real': {', '.join(names)}"

@@ -7,9 +7,9 @@ Source: McCloskey and Albright, "Detecting GAN-generated imagery using color cue
 import torch
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._features import gather, luma, spread
-from gfp_bench_methods._settings import check_choice, check_positive
-from gfp_bench_methods._svm import fit_linear_machine, linear_scores
+from gfp_bench_methods._shared.features import gather, luma, spread
+from gfp_bench_methods._shared.settings import check_choice, check_positive
+from gfp_bench_methods._shared.svm import fit_linear_machine, linear_scores
 
 _OVER = (240, 245, 250, 255)  # counted from here up
 _UNDER = (0, 5, 10, 15)  # counted from here down

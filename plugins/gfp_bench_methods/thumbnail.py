@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._features import balanced_accuracy, gather, spread
-from gfp_bench_methods._svm import Kernel, Machine, fit_kernel_machine, kernel_scores
+from gfp_bench_methods._shared.features import balanced_accuracy, gather, spread
+from gfp_bench_methods._shared.svm import Kernel, Machine, fit_kernel_machine, kernel_scores
 
 _SIDE = 8
 _PENALTIES = (0.1, 1.0, 10.0, 100.0)

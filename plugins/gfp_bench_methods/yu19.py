@@ -5,18 +5,27 @@ arXiv:1811.08180, section 3.1 and figure 2(a); widths, equalised learning rate a
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Labels, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._settings import check_choice
-from gfp_bench_methods._training import Length, Schedule, train_network
-
-if TYPE_CHECKING:
-    from gfp_bench.manifests import Manifest
+from gfp_bench import (
+    SILENT,
+    DatasetFacts,
+    Fingerprints,
+    Images,
+    ImageSet,
+    Labels,
+    Method,
+    Monitor,
+    Register,
+    Scores,
+    hookimpl,
+)
+from gfp_bench_methods._shared.settings import check_choice
+from gfp_bench_methods._shared.training import Length, Schedule, train_network
 
 _BATCH = 32
 _RATE = 1e-3
@@ -48,7 +57,7 @@ class Yu19(Method):
             f"immunised for {_IMMUNISE[budget].phrase(_BATCH)} at a tenth of the rate (paper: not given)",
         )
 
-    def skip(self, dataset: "Manifest") -> str | None:
+    def skip(self, dataset: DatasetFacts) -> str | None:
         """Return why images of a size that does not halve down to 4 x 4 cannot be taken."""
         _, height, width = dataset.image_shape
         return None if _fits(height, width) else f"images are {height} x {width}, expected {_EXPECTED_SIZE}"

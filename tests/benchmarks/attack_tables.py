@@ -32,7 +32,7 @@ from scipy import ndimage
 from skimage import data
 
 from gfp_bench import Images
-from gfp_bench_attacks._resample import FILTERS, resize_pillow, resize_tensor
+from gfp_bench_attacks._shared.resample import FILTERS, resize_pillow, resize_tensor
 from gfp_bench_attacks.blur import Blur, filter_tensor
 from gfp_bench_attacks.jpeg import Jpeg, roundtrip_tensor
 from gfp_bench_attacks.median import Median, median_tensor

@@ -10,8 +10,8 @@ import pytest
 STREAM = """
 import resource, sys
 import numpy as np
-from gfp_bench.datasets import Passing
-from gfp_bench.images import ImageSet
+from gfp_bench.data.dataset import Passing
+from gfp_bench.contracts.images import ImageSet
 
 pixels = np.load(sys.argv[1], mmap_mode="r").view(Passing)
 count = int(sys.argv[2])

@@ -17,12 +17,13 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from typer.testing import CliRunner
 
-from gfp_bench import Images, zoo
+from gfp_bench import Images
 from gfp_bench.cli import app
-from gfp_bench.heap import keep_freed_memory
-from gfp_bench.monitor import Monitor
-from gfp_bench_generators._gan import GAN
-from gfp_bench_generators._networks import tower
+from gfp_bench.contracts.monitor import Monitor
+from gfp_bench.machine import keep_freed_memory
+from gfp_bench.zoo import training
+from gfp_bench_generators._shared.gan import GAN
+from gfp_bench_generators._shared.networks import tower
 from gfp_bench_generators.cramergan import CramerGAN
 from gfp_bench_generators.dcgan import DCGAN
 from gfp_bench_generators.dragan import DRAGAN
@@ -110,7 +111,7 @@ def test_ours(benchmark: BenchmarkFixture) -> None:
 @pytest.fixture
 def folder(cls: type[GAN], tmp_path: Path) -> Path:
     """A generator that was trained for one small step; sampling takes as long as after a thousand."""
-    zoo.train(cls(batch=2), pool(), tmp_path, steps=1, seed=0, settings={"batch": 2}, sheets=0)
+    training.train(cls(batch=2), pool(), tmp_path, steps=1, seed=0, settings={"batch": 2}, sheets=0)
     return tmp_path
 
 

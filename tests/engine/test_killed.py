@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import SUPPORT
 
-from gfp_bench.manifests import Manifest
+from gfp_bench.data.manifest import Manifest
 
 POINTS = [  # when, the file whose rename it is, which of them
     ("before", "plan.json", 0),
@@ -27,7 +28,7 @@ POINTS = [  # when, the file whose rename it is, which of them
 
 @pytest.mark.timeout(300)
 def test_killed_at_ten_points(toy: Manifest, cache: Path, tmp_path: Path) -> None:
-    driver = Path(__file__).with_name("kill_driver.py")
+    driver = SUPPORT / "kill_driver.py"
     arguments = [str(toy.file), str(cache), str(tmp_path), json.dumps(POINTS)]
     done = subprocess.run([sys.executable, str(driver), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

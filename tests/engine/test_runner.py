@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import SUPPORT
 
+from gfp_bench.contracts.settings import Setting
+from gfp_bench.data.manifest import Manifest
+from gfp_bench.engine.plan import Plan, make_plan
+from gfp_bench.engine.records import Store
+from gfp_bench.engine.runner import Event, Options, run
 from gfp_bench.errors import UsageError
-from gfp_bench.manifests import Manifest
-from gfp_bench.plan import Plan, make_plan
-from gfp_bench.plugins import Plugins, load_plugins
-from gfp_bench.protocols import AttackUse, load_protocol
-from gfp_bench.records import Store
-from gfp_bench.runner import Event, Options, run
-from gfp_bench.settings import Setting
+from gfp_bench.protocols.protocol import AttackUse, load_protocol
+from gfp_bench.registry.discovery import Plugins, load_plugins
 
-FAULTS = Path(__file__).with_name("faults.py")
+FAULTS = SUPPORT / "faults.py"
 PROTOCOL = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),), "seeds": (0,)})
 
 
@@ -221,7 +222,7 @@ def test_limited_cells_are_other_cells(planned: Callable[..., Plan]) -> None:
 def test_scores_are_kept_in_the_order_of_the_index(
     planned: Callable[..., Plan], options: Options, toy: Manifest
 ) -> None:
-    from gfp_bench.datasets import load_dataset
+    from gfp_bench.data.dataset import load_dataset
 
     plan = planned("brightness", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
     executed(plan, options)

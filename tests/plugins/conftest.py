@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiny_generators import noise_pool
 
 from gfp_bench import Images, ImageSet, Method, Monitor, load_state, save_state
-from gfp_bench.state import State
+from gfp_bench.contracts.state import State
 
 MakeSet = Callable[..., ImageSet]
 Reload = Callable[[Method, Method], Method]

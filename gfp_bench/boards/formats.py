@@ -1,0 +1,263 @@
+"""Boards as Markdown, CSV and LaTeX.
+
+Equal boards give equal bytes: there is no date, no duration and no path in them; durations have a table of their own.
+"""
+
+import csv as csv_module
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tabulate import LATEX_ESCAPE_RULES, tabulate
+
+from gfp_bench.boards.ranking import Board, Cell, Ladder, Standing, standings
+from gfp_bench.boards.tables import Notes, Table, interval_table, ladder_table, main_table, percent, rank, short_table
+from gfp_bench.metrics.confidence import RESAMPLES
+
+_ACCURACY = (
+    "Balanced accuracy in percent, averaged over seeds. In brackets its 95 % interval over test images: percentile "
+    f"bootstrap, {RESAMPLES:,} resamples of the groups within each source. `±`: standard deviation over seeds "
+    "(ddof 1), where there are several. An interval without width means that no group differed, not certainty."
+)
+_IMMUNISED = "Attack columns: test images attacked → the same after immunisation (the method adapted to that attack)."
+_ATTACKED = "Attack columns: test images attacked, methods as they were fitted on clean images."
+_LADDERS = (
+    "Ladders: test images attacked with rising severity, methods as they were fitted on clean images; every step has "
+    "the same random draws. Intervals are drawn in the figure and stand in the CSV."
+)
+_MARKS = (
+    "Best in bold; `†` cannot be told from the best (paired bootstrap of correctness, Holm-adjusted within its column, "
+    "5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked."
+)
+_SEPARABILITY = (
+    "`FDR (equal)`: Fréchet distance between sources over that within them, n/2 images on both sides, so that "
+    "1 is no signal; in brackets its 95 % range under permuted labels (over seeds: the mean, the widest range). It "
+    "depends on n and d, the images a source and the dimension, so it ranks nothing across methods."
+)
+_SCREEN = 80  # columns of a terminal
+_TITLE = 32  # columns that a method's title may have there
+
+
+def markdown(board: Board) -> str:
+    """Return the board as GitHub shows it."""
+    found, notes = standings(board), Notes()
+    table = _markdown_table(main_table(board, found, notes))
+    intervals = _markdown_table(interval_table(board, found, notes))
+    ladders = [_ladder_markdown(ladder, ladder_table(ladder, found, notes)) for ladder in board.ladders]
+    listed = [f"{number}. {text}" for number, text in enumerate(notes.texts, 1)]
+    parts = [
+        f"# {board.dataset}, {board.protocol}",
+        *(f"> {line}" for line in _draft(board)),
+        _bullets(_facts(board)),
+        table,
+        _bullets(_legend(board)),
+        *(["Notes:", "\n".join(listed)] if listed else []),
+        *(["## Under attack, with intervals", intervals] if board.single_attacks else []),
+        *(["## Under rising severity", f"![Accuracy against severity]({board.figure})", *ladders] if ladders else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _ladder_markdown(ladder: Ladder, table: Table) -> str:
+    return f"### {ladder.title}: {ladder.axis}\n\n{_markdown_table(table)}"
+
+
+def screen(board: Board) -> str:
+    """Return the board in short, for a terminal: intervals, ties and notes stand in the Markdown."""
+    parts = [_simple(part) for part in _parts(short_table(board, standings(board)))]
+    attacked = "; under each attack: attacked → immunised" if board.single_attacks and board.immunised else ""
+    stepped = "; of each ladder: its mildest → its harshest step" if board.ladders else ""
+    legend = f"Balanced accuracy in percent{attacked}{stepped}."
+    return "\n\n".join([f"{board.dataset}, {board.protocol}", *parts, legend]) + "\n"
+
+
+def _parts(rows: Table) -> list[Table]:
+    """Return the columns of a table as several, each with the methods and as narrow as a terminal."""
+    lead, attacks = list(rows[0])[:3], list(rows[0])[3:]
+    parts = [lead]
+    for attack in attacks:
+        wider = [*parts[-1], attack]
+        if parts[-1] == ["method"] or _width(_chosen(rows, wider)) <= _SCREEN:
+            parts[-1] = wider
+        else:
+            parts.append(["method", attack])
+    return [_chosen(rows, columns) for columns in parts]
+
+
+def _chosen(rows: Table, columns: Sequence[str]) -> Table:
+    return [{column: row[column] for column in columns} for row in rows]
+
+
+def _width(rows: Table) -> int:
+    return max(map(len, _simple(rows).splitlines()))
+
+
+def _simple(rows: Table) -> str:
+    widths = [_TITLE if column == "method" else None for column in rows[0]]
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, maxcolwidths=widths)
+
+
+def latex(board: Board) -> str:
+    """Return the tables for booktabs, with provenance as comments and notes below them."""
+    notes, found = Notes(), standings(board)
+    tables = [
+        _latex_table(main_table(board, found, notes)),
+        *(
+            f"\\par{{{_escaped(f'{ladder.title}: {ladder.axis}')}\\par}}\n"
+            + _latex_table(ladder_table(ladder, found, notes))
+            for ladder in board.ladders
+        ),
+    ]
+    comments = [f"% {line}" for line in (f"{board.dataset}, {board.protocol}", *_facts(board), *_legend(board))]
+    below = [*_draft(board), *(f"({number}) {text}" for number, text in enumerate(notes.texts, 1))]
+    marked = _latex_marks("\n".join([*tables, *(f"\\par{{\\footnotesize {_escaped(text)}\\par}}" for text in below)]))
+    return "\n".join([*comments, marked]) + "\n"
+
+
+def _latex_table(rows: Table) -> str:
+    return tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
+
+
+def csv(board: Board) -> str:
+    """Return every planned cell as a line at full precision; columns are the union of what cells have."""
+    lines = [_line(board, standing, cell) for standing in standings(board) for cell in standing.all_cells]
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    text = io.StringIO()
+    writer = csv_module.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one trial cost.
+
+    Attributes:
+        title: Its row.
+        wall: Seconds from launch to end.
+        plugin: Seconds of these inside methods and attacks.
+        memory: Peak, in MB.
+    """
+
+    title: str
+    wall: float
+    plugin: float
+    memory: float
+
+
+def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
+    """Return what the trials of each row cost, as GitHub shows it; ``name`` is the board's."""
+    rows = []
+    for title in dict.fromkeys(timing.title for timing in timings):
+        own = [timing for timing in timings if timing.title == title]
+        harness = [timing.wall - timing.plugin for timing in own]
+        rows.append(
+            {
+                "method": f"`{title}`",
+                "trials": str(len(own)),
+                "trial s": f"{sum(timing.wall for timing in own):.1f}",
+                "in plugins s": f"{sum(timing.plugin for timing in own):.1f}",
+                "harness s": f"{sum(harness):.1f}",
+                "harness s a trial, at most": f"{max(harness):.2f}",
+                "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
+            }
+        )
+    legend = (
+        "Seconds are sums over trials, each that of the process that ended it: what was interrupted before is left "
+        "out. `harness`: what a trial took outside methods and attacks."
+    )
+    return f"# {name}: what it cost\n\n{_markdown_table(rows)}\n\n{legend}\n"
+
+
+def _legend(board: Board) -> list[str]:
+    attacked = [_IMMUNISED if board.immunised else _ATTACKED] if board.single_attacks else []
+    return [_ACCURACY, *attacked, *([_LADDERS] if board.ladders else []), _MARKS, _SEPARABILITY]
+
+
+def _draft(board: Board) -> list[str]:
+    if not board.draft:
+        return []
+    return [f"**Draft.** `{board.protocol}` is a draft of its protocol: do not cite these numbers, they will change."]
+
+
+def _facts(board: Board) -> list[str]:
+    sizes = [int((board.labels == index).sum()) for index in range(len(board.sources))]
+    sources = ", ".join(f"{name} {size}" for name, size in zip(board.sources, sizes, strict=True))
+    devices: dict[str, list[str]] = {}
+    for row in board.rows:
+        devices.setdefault(row.device, []).append(row.title)
+    ran = [
+        name if len(devices) == 1 else f"{name} ({', '.join(sorted(rows))})" for name, rows in sorted(devices.items())
+    ]
+    return [
+        f"Dataset: `{board.dataset}`, digest `{board.digest[:12]}`.",
+        f"Protocol: `{board.protocol}`.",
+        f"Test images: {len(board.labels)} ({sources}) in {len(set(board.groups.tolist()))} groups; chance is "
+        f"{percent(1 / len(board.sources))}.",
+        f"Ran on: {'; '.join(ran)}.",
+        *([f"Ran with: {', '.join(board.provenance)}."] if board.provenance else []),
+        f"Made again from its records by `{board.rederive}`.",
+    ]
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    barred = [{name: text.replace("|", r"\|") for name, text in row.items()} for row in rows]
+    return tabulate(barred, headers="keys", tablefmt="pipe", disable_numparse=True)
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)
+
+
+def _latex_marks(text: str) -> str:
+    """Return escaped LaTeX with the marks of our Markdown replaced."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", re.sub(r"`(.+?)`", r"\\texttt{\1}", text))
+    for mark, command in (("†", r"$^{\dagger}$"), ("→", r"$\to$"), ("±", r"$\pm$")):
+        text = text.replace(mark, command)
+    return text
+
+
+def _line(board: Board, standing: Standing, cell: Cell) -> dict[str, Any]:
+    row, estimate = standing.row, standing.estimates.get(cell.place)
+    over_seeds = {
+        "mean": estimate and estimate.accuracy,
+        "low": estimate and estimate.low,
+        "high": estimate and estimate.high,
+        "sd": estimate and estimate.spread,
+    }
+    return {
+        "dataset": board.dataset,
+        "digest": board.digest,
+        "protocol": board.protocol,
+        "method": row.title,
+        "settings": row.settings,
+        "weights": row.weights,
+        "budget": row.budget,
+        "device": row.device,
+        "deviations": "; ".join(row.deviations),
+        "rank": rank(standing),
+        "condition": cell.condition,
+        "attack": cell.attack,
+        "seed": cell.seed,
+        "status": cell.status,
+        "reason": cell.reason,
+        **{f"balanced_accuracy.{name}_over_seeds": value for name, value in over_seeds.items()},
+        **dict(_flat(cell.metrics, "", board.sources)),
+        **dict(_flat(cell.separability, "separability.", board.sources)),
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str, sources: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield numbers and texts by dotted name, a list by source; matrices stay in the records."""
+    for name, value in values.items():
+        if not isinstance(value, list | tuple):
+            yield prefix + name, value
+        elif not isinstance(value[0], list | tuple):
+            yield from ((f"{prefix}{name}.{source}", one) for source, one in zip(sources, value, strict=True))

@@ -1,0 +1,115 @@
+"""The contract of a method: fitted on labelled images, it scores an image against every source."""
+
+import inspect
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from gfp_bench.contracts.dataset import DatasetFacts
+from gfp_bench.contracts.images import ImageSet
+from gfp_bench.contracts.monitor import SILENT, Monitor
+from gfp_bench.contracts.state import load_state, save_state
+from gfp_bench.contracts.types import Fingerprints, Images, Scores
+from gfp_bench.errors import PluginError
+
+_STATE = "state.safetensors"
+
+
+class Method(ABC):
+    """A way to read fingerprints.
+
+    Settings are keyword arguments of ``__init__``, kept under their own names, whose defaults are the paper's. What
+    `fit` sets besides is the fitted state. Only `fit`, `immunise` and `load` write to ``self``.
+
+    Attributes:
+        name: First author and year, or what the method is commonly called.
+        paper: Where it was published, or "" for a floor.
+        version: Raised by hand whenever results change.
+        stochastic: Whether the seed matters; if not, the method runs once, whatever the seeds.
+        floor: Whether every plan includes it, as a mark to be above.
+        weights: "" without trained weights, else "scratch", "imagenet" or "local"; may be set in ``__init__``.
+        deviations: What differs from the paper, a phrase each, for the footnotes of a board.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    version: ClassVar[int]
+    stochastic: ClassVar[bool] = True
+    floor: ClassVar[bool] = False
+    weights: str = ""
+    deviations: tuple[str, ...] = ()
+
+    @abstractmethod
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Learn the sources from ``train``; choose thresholds and hyper-parameters on ``val``.
+
+        Args:
+            train: Labelled images of every source.
+            val: Likewise, of the validation split.
+            rng: All randomness: a generator on the CPU (draw there, then move).
+            monitor: Takes progress and checkpoints.
+        """
+
+    @abstractmethod
+    def scores(self, images: Images) -> Scores:
+        """Return one row an image and one column a source (in sorted order), the largest being the answer.
+
+        An image's scores do not depend on the rest of the batch.
+        """
+
+    def fingerprints(self, images: Images) -> Fingerprints:
+        """Return (n, d) values, the space in which separability is measured; the scores by default."""
+        return self.scores(images)
+
+    def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Adapt the fitted method to an attack, given sets that attack every image; refits by default."""
+        self.fit(train, val, rng=rng, monitor=monitor)
+
+    def skip(self, dataset: DatasetFacts) -> str | None:
+        """Return why the method cannot run on a dataset (too small, no ``real``), or None."""
+        return None
+
+    def build(self, n_sources: int, image_shape: torch.Size) -> None:
+        """Set untrained networks on ``self``; a method that has any calls this in `fit`, and `load` calls it too.
+
+        Overriding methods call ``super().build`` first: it notes the two numbers, which `save` keeps.
+        """
+        self.n_sources, self.image_shape = n_sources, tuple(image_shape)
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted state into an existing folder: tensors, arrays, numbers, text and networks' states."""
+        networks, values = {}, {}
+        for name, value in self._fitted().items():
+            if isinstance(value, nn.Module):
+                networks[name] = {"state": dict(value.state_dict()), "training": value.training}
+            else:
+                values[name] = value
+        save_state(folder / _STATE, {"networks": networks, "values": values})
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        """Take over what `save` wrote, on ``device``; called on a method made with the same settings."""
+        kept = load_state(folder / _STATE, device)
+        networks, values = kept["networks"], kept["values"]
+        if networks:
+            self.build(values["n_sources"], torch.Size(values["image_shape"]))
+        for name, part in networks.items():
+            network: nn.Module = getattr(self, name)
+            network.load_state_dict(part["state"], strict=True)
+            network.to(device).train(part["training"])
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def _fitted(self) -> dict[str, object]:
+        """Return what is on the method besides its settings and what the contract declares."""
+        fixed = {*inspect.signature(type(self)).parameters, "weights", "deviations"}
+        fitted = {name: value for name, value in vars(self).items() if name not in fixed}
+        networks = [name for name, value in fitted.items() if isinstance(value, nn.Module)]
+        if networks and "n_sources" not in fitted:
+            raise PluginError(
+                f"method {self.name!r} has the network {networks[0]!r} but build() of the base class was never called; "
+                "create networks in an overridden build() that calls super().build()"
+            )
+        return fitted

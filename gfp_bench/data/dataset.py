@@ -1,0 +1,142 @@
+"""Datasets as methods see them: every image checked and decoded once into a cache that all processes map."""
+
+import mmap
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from gfp_bench.contracts.images import ImageSet
+from gfp_bench.data.catalogue import DEFAULT_CACHE, find_dataset
+from gfp_bench.data.manifest import Manifest, read_index, read_manifest
+from gfp_bench.data.reader import Progress, read_images
+from gfp_bench.errors import DatasetError, UsageError, unknown
+from gfp_bench.files import appearing
+
+
+def load_dataset(name_or_path: str | Path, *, cache: Path | None = None, folders: Sequence[Path] = ()) -> "Dataset":
+    """Return the dataset of a name, or of the manifest at a path ending in ``.toml``.
+
+    Args:
+        name_or_path: Which dataset; one that is made on first use takes settings, as ``sine[side=128]``.
+        cache: Where it is made and decoded images are kept; ``~/.cache/gfp-bench`` by default.
+        folders: Where to look for manifests, besides the built-in ones.
+
+    Raises:
+        UsageError: If there is no dataset of that name, or it cannot have such settings.
+        DatasetError: If its manifest is not sound, or it cannot be made.
+    """
+    cache = cache or DEFAULT_CACHE
+    return Dataset(read_manifest(find_dataset(name_or_path, folders, cache)), cache)
+
+
+class Dataset:
+    """A manifest with its images. Files are read on the first `split`, and never again once the cache has them."""
+
+    def __init__(self, manifest: Manifest, cache: Path = DEFAULT_CACHE) -> None:
+        self.manifest = manifest
+        self.cache = cache.expanduser() / "decoded" / f"{manifest.name}-{manifest.digest[:32]}.npy"
+
+    @property
+    def name(self) -> str:
+        """The manifest's name."""
+        return self.manifest.name
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources, sorted: a label is an index into them."""
+        return self.manifest.source_names
+
+    @property
+    def digest(self) -> str:
+        """What identifies the data in a record's key."""
+        return self.manifest.digest
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """The checked index, see `read_index`; row i describes image i of the cache."""
+        return read_index(self.manifest)
+
+    def split(self, name: str, *, device: torch.device | str = "cpu", limit: int | None = None) -> ImageSet:
+        """Return a split's images, in an order that tells nothing of their sources.
+
+        Args:
+            name: The split.
+            device: Where batches go.
+            limit: At most so many images a source, always the same ones; all by default.
+
+        Raises:
+            UsageError: If there is no such split or ``limit`` is below 1.
+            DatasetError: If files are damaged or the cache cannot be written.
+        """
+        if name not in self.manifest.splits:
+            raise unknown("split", name, self.manifest.splits)
+        if limit is not None and limit < 1:
+            raise UsageError(f"limit is {limit}, expected at least 1 image a source; raise or omit it")
+        pixels = self.pixels()
+        chosen = self.index[self.index["split"] == name]
+        if limit is not None:
+            chosen = chosen.groupby("source").head(limit)
+        return ImageSet(
+            pixels,
+            np.searchsorted(self.sources, chosen["source"].to_list()).astype(np.int64),
+            sources=self.sources,
+            ids=chosen["id"].to_list(),
+            groups=chosen["group"].to_list(),
+            rows=chosen.index.to_numpy(dtype=np.int64),
+            dataset=self.name,
+            split=name,
+            device=device,
+        )
+
+    def pixels(self, progress: Progress | None = None) -> NDArray[np.uint8]:
+        """Return all images, (N, 3, h, w), read-only and mapped from the cache, which the first call fills.
+
+        Raises:
+            DatasetError: If files are damaged or the cache cannot be written or read.
+        """
+        shape = (len(self.index), *self.manifest.image_shape)
+        if not self.cache.exists():
+            self._fill(shape, progress)
+        try:
+            pixels = np.lib.format.open_memmap(self.cache, mode="r")
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"cache {self.cache} cannot be read: {error}; delete it") from error
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            raise DatasetError(
+                f"cache {self.cache} holds {pixels.dtype} of shape {pixels.shape}, expected uint8 {shape}; delete it"
+            )
+        return pixels.view(Passing)
+
+    def _fill(self, shape: tuple[int, ...], progress: Progress | None) -> None:
+        """Write the cache under a name of this process's own and rename it, so that two at once cannot mix."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        try:
+            self.cache.parent.mkdir(parents=True, exist_ok=True)
+            with appearing(self.cache) as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for image in read_images(self.manifest, self.index, progress):
+                    file.write(image.tobytes())  # not through a map: a full disk would then kill the process
+        except OSError as error:
+            raise DatasetError(
+                f"cache {self.cache} of {np.prod(shape)} bytes cannot be written: {error.strerror}; free space, or "
+                "choose another folder by GFP_BENCH_CACHE or cache="
+            ) from error
+
+
+class Passing(np.memmap[Any, np.dtype[np.uint8]]):
+    """A map whose pages leave the process once they are copied: resident memory does not grow with what was read."""
+
+    _mmap: mmap.mmap | None  # NumPy's: None for a part that is a copy
+
+    def __getitem__(self, key: Any) -> Any:  # whatever NumPy takes and returns
+        part = super().__getitem__(key)
+        if not isinstance(part, Passing) or part._mmap is not None or self._mmap is None:
+            return part
+        self._mmap.madvise(mmap.MADV_DONTNEED)
+        return part.view(np.ndarray)

@@ -1,0 +1,283 @@
+"""Dataset manifests: `<name>.toml` says what a dataset is, `<name>.parquet` lists its images by content.
+
+Torch-free: the command line describes and checks data without loading it.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import pandas as pd
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+)
+
+from gfp_bench.data.decoding import View
+from gfp_bench.data.index import from_parquet, index_digest, index_problems, size_problems, to_parquet
+from gfp_bench.errors import DatasetError, unknown
+from gfp_bench.files import sha256, write_atomically
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@-]*$"  # also a file's name
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
+Metadata: TypeAlias = dict[str, bool | int | FiniteFloat | str]
+
+
+class Manifest(BaseModel):
+    """What a dataset holds.
+
+    Attributes:
+        schema_version: The layout of this file and its index.
+        name: The dataset's name and that of its files.
+        description: One sentence for people.
+        licence: Under which terms the images may be used.
+        citation: What to cite.
+        folder: Where the images lie, from the manifest's own folder.
+        image_size: Height and width of every image in pixels, after the view.
+        index: sha256 of the index's content, see `index_digest`.
+        splits: Number of images in each split.
+        view: How files become images.
+        sources: Metadata of each source; ``real`` is the one that no model made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: Literal[1]
+    name: Name
+    description: str
+    licence: str
+    citation: str = ""
+    folder: Path
+    image_size: tuple[PositiveInt, PositiveInt]
+    index: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    splits: Annotated[dict[Name, PositiveInt], Field(min_length=1)]
+    view: View = View()
+    sources: Annotated[dict[Name, Metadata], Field(min_length=2)]
+    _file: Path = PrivateAttr(default=Path())
+
+    @property
+    def file(self) -> Path:
+        """The manifest's own path."""
+        return self._file
+
+    @property
+    def index_file(self) -> Path:
+        """The parquet file beside the manifest."""
+        return self._file.with_name(f"{self.name}.parquet")
+
+    @property
+    def root(self) -> Path:
+        """The folder that the index's paths start from."""
+        return (self._file.parent / self.folder).resolve()
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """All sources, sorted: a label is an index into them."""
+        return tuple(sorted(self.sources))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(3, h, w)."""
+        return (3, *self.image_size)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what bears on results: the texts for people and the place on disk do not."""
+        texts = {"description", "licence", "citation", "folder"}
+        content = self.model_dump(mode="json", exclude=texts, exclude_defaults=True)  # a later field changes no digest
+        return sha256(json.dumps(content, sort_keys=True).encode())
+
+
+def dataset_folders() -> tuple[Path, ...]:
+    """Return the folder of built-in datasets, installed or in a checkout: it is no package, so it has no resources."""
+    spec = find_spec("gfp_bench_datasets")
+    places = [] if spec is None else spec.submodule_search_locations or []
+    return tuple(path for path in map(Path, places) if path.is_dir())
+
+
+def list_manifests(folders: Iterable[Path] = ()) -> dict[str, Path]:
+    """Return the manifests in the built-in folder and in ``folders``, by name.
+
+    Raises:
+        DatasetError: If two folders have a dataset of one name.
+    """
+    found: dict[str, Path] = {}
+    for folder in dict.fromkeys(path.resolve() for path in [*dataset_folders(), *folders]):
+        for file in sorted(folder.glob("*.toml")):
+            if file.stem in found:
+                raise DatasetError(
+                    f"dataset {file.stem!r} is both {found[file.stem]} and {file}, expected one; rename either, "
+                    "or give the path of the one you mean"
+                )
+            found[file.stem] = file
+    return found
+
+
+def find_manifest(name_or_path: str | Path, folders: Iterable[Path] = ()) -> Path:
+    """Return the manifest that a name, or a path ending in ``.toml``, stands for.
+
+    Raises:
+        UsageError: If no dataset has that name; the message has the nearest ones.
+        DatasetError: If two folders have a dataset of that name.
+    """
+    if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
+        return Path(name_or_path)
+    manifests = list_manifests(folders)
+    if name_or_path not in manifests:
+        raise unknown("dataset", name_or_path, manifests)
+    return manifests[name_or_path]
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Return the manifest in a TOML file.
+
+    Raises:
+        DatasetError: If the file is missing, is no TOML, or has a key or value that a manifest cannot have.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(f"manifest {file} cannot be read: {error.strerror}; check the path") from error
+    except ValueError as error:  # TOML or UTF-8
+        raise DatasetError(f"manifest {file} is no TOML file: {error}; mend it or index the folder again") from error
+    return _validated(file, content)
+
+
+def _validated(file: Path, content: Mapping[str, Any]) -> Manifest:  # any TOML
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(
+            _problem(detail["loc"], detail["type"], detail["msg"], detail["input"]) for detail in error.errors()
+        )
+        raise DatasetError(f"manifest {file}: {problems}") from error
+    manifest._file = file.absolute()
+    if manifest.name != file.stem:
+        raise DatasetError(
+            f"manifest {file} has name = {manifest.name!r}, expected {file.stem!r} as the file; rename either"
+        )
+    if manifest.view.side is not None and manifest.image_size != (manifest.view.side,) * 2:
+        raise DatasetError(
+            f"manifest {file} has image_size = {list(manifest.image_size)}, but its view gives squares of "
+            f"{manifest.view.side} pixels; change either and index the folder again"
+        )
+    return manifest
+
+
+def _problem(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+    """Return one of pydantic's findings in the words of the project."""
+    key = ".".join(map(str, place))
+    if kind == "extra_forbidden":
+        return str(unknown("key", key, View.model_fields if place[0] == "view" else Manifest.model_fields))
+    if kind == "missing":
+        return f"key {key!r} is missing; add it"
+    return f"{key} = {value!r}: {message[0].lower()}{message[1:]}"
+
+
+def write_manifest(
+    file: Path,
+    index: pd.DataFrame,
+    *,
+    description: str,
+    licence: str,
+    citation: str = "",
+    folder: Path,
+    image_size: tuple[int, int],
+    view: View,
+    sources: Mapping[str, Metadata],
+) -> Manifest:
+    """Write a manifest and, beside it, the index; return it as `read_manifest` does.
+
+    Args:
+        file: The manifest's path, `<name>.toml`.
+        index: One row an image, with the columns of `gfp_bench.data.index.SCHEMA`, in any order.
+        description: One sentence for people.
+        licence: Under which terms the images may be used.
+        citation: What to cite.
+        folder: Where the images lie: absolute, or from the manifest's folder.
+        image_size: Height and width of every image in pixels, after the view.
+        view: How files become images.
+        sources: Metadata of each source.
+
+    Raises:
+        DatasetError: If the index is one that `read_index` refuses, or the files cannot be written.
+    """
+    content = {
+        "schema_version": 1,
+        "name": file.stem,
+        "description": description,
+        "licence": licence,
+        "citation": citation,
+        "folder": folder.as_posix(),
+        "image_size": list(image_size),
+        "index": index_digest(index),
+        "splits": {str(split): int(count) for split, count in index["split"].value_counts().sort_index().items()},
+        "view": view.model_dump(exclude_defaults=True),
+        "sources": {name: dict(sources[name]) for name in sorted(sources)},
+    }
+    manifest = _validated(file, content)
+    _refuse(manifest, index)
+    try:
+        write_atomically(manifest.index_file, to_parquet(index))
+        write_atomically(file, _toml(content).encode())
+    except OSError as error:
+        raise DatasetError(
+            f"manifest {file} cannot be written: {error.strerror}; free space or choose another folder"
+        ) from error
+    return manifest
+
+
+def read_index(manifest: Manifest) -> pd.DataFrame:
+    """Return the checked index, ordered by split, sha256 and id: an order that tells nothing of the sources.
+
+    Raises:
+        DatasetError: If the index is damaged or another than the manifest names; or has a repeated id, an unknown
+            source or split, a path out of the folder, a source with fewer than two images in a split, images of
+            other sizes than the manifest says, or the same image in two splits or sources.
+    """
+    index = from_parquet(manifest.index_file)
+    digest = index_digest(index)
+    if digest != manifest.index:
+        raise DatasetError(
+            f"index {manifest.index_file} has digest {digest}, expected {manifest.index} as in {manifest.file}; "
+            "restore it or index the folder again"
+        )
+    _refuse(manifest, index)
+    return index.sort_values(["split", "sha256", "id"], ignore_index=True)
+
+
+def _refuse(manifest: Manifest, index: pd.DataFrame) -> None:
+    problems = index_problems(index, manifest.sources, manifest.splits)
+    counts = {str(split): int(count) for split, count in index["split"].value_counts().items()}
+    if not problems and counts != manifest.splits:
+        problems.append(f"the index has {counts} images, expected {manifest.splits}; index the folder again")
+    if manifest.view.side is None:
+        problems.extend(size_problems(index, *manifest.image_size))
+    if problems:
+        raise DatasetError(f"dataset {manifest.name!r} ({manifest.file}): " + "; ".join(problems))
+
+
+def _toml(table: Mapping[str, Any], name: str = "") -> str:
+    """Return a table as TOML, whose basic strings are JSON's; tables in it come last and are called ``name.key``."""
+    tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    lines = [f"{_key(key)} = {_value(value)}\n" for key, value in table.items() if key not in tables]
+    head = f"\n[{name}]\n" if name and (lines or not tables) else ""
+    prefix = f"{name}." if name else ""
+    return head + "".join(lines) + "".join(_toml(value, prefix + _key(key)) for key, value in tables.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+
+
+def _value(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML wants it escaped, JSON does not

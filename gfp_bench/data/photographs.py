@@ -1,0 +1,104 @@
+"""Small real images: crops of ten free photographs that scikit-image and scikit-learn bring along.
+
+Every photograph is first divided into regions, one a split, that share no pixel; crops come from inside a region, so
+no pixel of one split can reach another.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import skimage.data
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from torch import Tensor
+
+from gfp_bench.contracts.types import Images
+
+SIZE = 64
+GAP = 16  # pixels between two regions
+SIDES = (96, 128)  # of a crop before it is scaled, to SIZE 1.5x to 2x, which washes out the 8 x 8 grid of JPEG
+POOL_EACH = 600  # crops of each photograph that generators are trained on
+FLATNESS = 8.0  # least standard deviation of an image's luma, in grey levels
+
+PHOTOGRAPHS: Mapping[str, Callable[[], NDArray[np.uint8]]] = {
+    "astronaut": skimage.data.astronaut,
+    "chelsea": skimage.data.chelsea,
+    "china": lambda: load_sample_image("china.jpg"),
+    "coffee": skimage.data.coffee,
+    "flower": lambda: load_sample_image("flower.jpg"),
+    "hubble": skimage.data.hubble_deep_field,
+    "immunohistochemistry": skimage.data.immunohistochemistry,
+    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],  # type: ignore[no-untyped-call]
+    "retina": skimage.data.retina,
+    "rocket": skimage.data.rocket,
+}
+
+
+class Region(NamedTuple):
+    """A rectangle of a photograph, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Crops(NamedTuple):
+    """Images and, one each, the names of the photographs that they were cut from."""
+
+    images: Images
+    groups: tuple[str, ...]
+
+
+def regions(height: int, width: int) -> dict[str, Region]:
+    """Return the regions of a photograph: train above; val and test side by side below; `GAP` between them."""
+    lower, half = round(0.45 * height), (width - GAP) // 2
+    return {
+        "train": Region(0, 0, height - lower - GAP, width),
+        "val": Region(height - lower, 0, lower, half),
+        "test": Region(height - lower, half + GAP, lower, width - half - GAP),
+    }
+
+
+@cache
+def pool(size: int = SIZE) -> Crops:
+    """Return the 6,000 training crops that the zoo's generators learn from, always the same, ``size`` pixels a side."""
+    return crops("train", POOL_EACH, rng=torch.Generator().manual_seed(0), size=size)
+
+
+def crops(split: str, each: int, *, rng: torch.Generator, size: int = SIZE) -> Crops:
+    """Return ``each`` random crops of every photograph's region of a split, none of them flat, ``size`` x ``size``."""
+    images, groups = [], []
+    for name, load in PHOTOGRAPHS.items():
+        photograph = load()
+        region = regions(*photograph.shape[:2])[split]
+        images += [_crop(photograph, region, rng, size) for _ in range(each)]
+        groups += [name] * each
+    return Crops(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), tuple(groups))
+
+
+def textured(images: Images) -> Tensor:
+    """Return (n,) bool: whether an image's luma (ITU-R BT.601) has a standard deviation of at least `FLATNESS`."""
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    luma = torch.einsum("nchw,c->nhw", images.float(), weights)
+    return luma.flatten(1).std(dim=1, correction=0) >= FLATNESS
+
+
+def _crop(photograph: NDArray[np.uint8], region: Region, rng: torch.Generator, size: int) -> NDArray[np.uint8]:
+    """Return a random square of a region, scaled to (size, size, 3) by Pillow's Lanczos filter and not flat."""
+    while True:
+        side = _draw(SIDES[0], min(SIDES[1], region.height, region.width), rng)
+        top = region.top + _draw(0, region.height - side, rng)
+        left = region.left + _draw(0, region.width - side, rng)
+        square = Image.fromarray(photograph[top : top + side, left : left + side])
+        small = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+        if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
+            return small
+
+
+def _draw(low: int, high: int, rng: torch.Generator) -> int:
+    return int(torch.randint(low, high + 1, (), generator=rng))

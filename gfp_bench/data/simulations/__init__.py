@@ -1,0 +1,1 @@
+"""Datasets that are made on first use, found by lying here."""

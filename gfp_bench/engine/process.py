@@ -1,0 +1,218 @@
+"""A trial's process: start it, listen, end it when a limit passes, say what became of it; and what it runs inside."""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, Literal, NoReturn
+
+from gfp_bench.engine.records import Failure
+from gfp_bench.engine.trial import Job, execute
+from gfp_bench.errors import GfpBenchError
+
+_POLL = 0.5  # seconds between two looks at the limits
+_LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
+
+Heard = Callable[[tuple[Any, ...]], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a trial may take in all, and without a sign of life."""
+
+    wall: float
+    idle: float
+
+
+@dataclass
+class Outcome:
+    """How a process ended.
+
+    Attributes:
+        status: ``done`` if it came to its end.
+        reason: What went wrong, for people.
+        stake: Keys of the cells that the step in hand would have given.
+        timing: Seconds by step inside plugins, wall seconds in all, peak memory in bytes.
+    """
+
+    status: Literal["done"] | Failure = "failed"
+    reason: str = ""
+    stake: list[str] = field(default_factory=list)
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading.Event) -> Outcome:
+    """Run a job in a process of its own and return how it ended; when ``stop`` is set, end it.
+
+    Processes come from the fork server of `warm_up`. What they print goes to ``log``, its middle left out when it is
+    long.
+    """
+    context = get_context("forkserver")
+    events, their_events = context.Pipe()
+    output, their_output = context.Pipe(duplex=False)
+    process = context.Process(target=main, args=(job, their_events, their_output), daemon=True)
+    started = time.monotonic()
+    process.start()
+    their_events.close()
+    their_output.close()
+    assert process.pid is not None  # noqa: S101 - it was started
+    watch = _Watch(events, output, process.sentinel, heard)
+    try:
+        limit = watch.until_end(started, limits, stop)
+    finally:
+        _end(process.pid)
+        process.join()
+        watch.close(log)
+    outcome = watch.outcome
+    outcome.timing["wall"] = time.monotonic() - started
+    if limit:
+        outcome.status, outcome.reason = "timeout", limit
+    elif process.exitcode == 0 and watch.finished:
+        outcome.status = "done"
+    elif not outcome.reason:
+        outcome.reason = _exit_reason(process.exitcode)
+    return outcome
+
+
+def warm_up() -> None:
+    """Start the fork server and wait until it has loaded what every trial needs, the built-in plugins included."""
+    import gfp_bench_attacks
+    import gfp_bench_methods
+
+    packages = (gfp_bench_attacks, gfp_bench_methods)
+    plugins = [f"{p.__name__}.{module.name}" for p in packages for module in iter_modules(p.__path__)]
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["gfp_bench.engine.process", "sklearn.svm", *plugins])
+    process = context.Process(target=int)
+    process.start()
+    process.join()
+
+
+def _end(pid: int) -> None:
+    """Kill a process and whatever it started."""
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _exit_reason(code: int | None) -> str:
+    if code is not None and code < 0:
+        hint = " (the machine may have run out of memory)" if -code == signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-code).name}{hint}"
+    return f"exited with code {code} before it was done"
+
+
+class _Watch:
+    """Listens to a process: what happens, and what it prints."""
+
+    def __init__(self, events: Connection, output: Connection, sentinel: int, heard: Heard) -> None:
+        self._events, self._output, self._sentinel, self._heard = events, output, sentinel, heard
+        self._head, self._tail, self._printed = bytearray(), bytearray(), 0
+        self.outcome = Outcome()
+        self.finished = False
+
+    def until_end(self, started: float, limits: Limits, stop: threading.Event) -> str | None:
+        """Listen until the process ends, a limit passes (returned in words) or ``stop`` is set."""
+        alive = time.monotonic()
+        sources: list[Any] = [self._events, self._output, self._sentinel]
+        while not stop.is_set():
+            ready = connection.wait(sources, timeout=_POLL)
+            if self._events in ready:
+                alive = time.monotonic()
+                if not self._hear():
+                    sources.remove(self._events)
+            if self._output in ready and not self._read():
+                sources.remove(self._output)
+            if self._sentinel in ready and not (self._events in ready or self._output in ready):
+                return None
+            now = time.monotonic()
+            if now - started > limits.wall:
+                return f"took longer than {limits.wall:g} s (wall limit; --timeout)"
+            if now - alive > limits.idle:
+                return f"gave no sign of life for {limits.idle:g} s (idle limit; --idle-timeout)"
+        return None
+
+    def _hear(self) -> bool:
+        try:
+            event = self._events.recv()
+        except (EOFError, OSError):
+            return False
+        match event:
+            case ("stake", keys):
+                self.outcome.stake = keys
+            case ("error", reason):
+                self.outcome.reason = reason
+            case ("timing", seconds):
+                self.outcome.timing = seconds
+                self.finished = True
+        self._heard(event)
+        return True
+
+    def _read(self) -> bool:
+        block = os.read(self._output.fileno(), 2**16)
+        self._printed += len(block)
+        room = _LOG_HEAD - len(self._head)
+        self._head += block[:room]
+        self._tail += block[max(0, room) :]
+        del self._tail[:-_LOG_TAIL]
+        return bool(block)
+
+    def close(self, log: Path) -> None:
+        """Keep the log if there is any, and close the pipes."""
+        left_out = self._printed - len(self._head) - len(self._tail)
+        gap = f"\n... {left_out} bytes left out ...\n".encode() if left_out else b""
+        if self._printed:
+            with suppress(OSError):  # a full disk must not hide what the trial itself has to say
+                log.write_bytes(bytes(self._head) + gap + bytes(self._tail))
+        self._events.close()
+        self._output.close()
+
+
+def main(job: Job, events: Connection, log: Connection) -> None:
+    """Run a job in a fresh process, output going to ``log`` and what happens to ``events``.
+
+    Events are those of `execute`, and ("error", reason) at a bad end.
+    """
+    os.setsid()  # so that whatever a plugin starts can be ended with it
+    for stream in (1, 2):
+        os.dup2(log.fileno(), stream)
+    threading.Thread(target=_die_with_runner, args=(events,), daemon=True).start()
+    if job.memory and job.device == "cpu":
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
+    try:
+        execute(job, events.send)
+    except BaseException as error:
+        traceback.print_exc()
+        events.send(("error", _reason(error)))
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking torch apart first, which only takes time: all files are closed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _die_with_runner(events: Connection) -> None:
+    """End this process when the runner's end of the pipe closes, so that a killed run leaves no one behind."""
+    try:
+        events.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, GfpBenchError) and text else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -1,0 +1,197 @@
+"""What a cell leaves behind, and the store that keeps it: one JSON and one score file a cell. Torch-free."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfp_bench.engine.plan import Cell, Trial
+from gfp_bench.errors import RecordError
+from gfp_bench.files import claimed, write_atomically
+
+SCHEMA = 1
+Failure = Literal["failed", "timeout"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One scored cell, immutable.
+
+    Attributes:
+        key: The cell's identity (`gfp_bench.engine.plan`), 64 hex digits.
+        trial: The trial's identity.
+        cell: ``clean`` or the attack's label.
+        metrics: Full precision.
+        separability: The Fréchet ratios, or null with a reason.
+        n_scored: Test images scored, which is all of them.
+        scores_sha256: Of the score file beside the record.
+        provenance: Package versions, revision, device, determinism flags.
+        schema: Version of this layout.
+    """
+
+    key: str
+    trial: str
+    cell: str
+    metrics: dict[str, Any]
+    separability: dict[str, Any]
+    n_scored: int
+    scores_sha256: str
+    provenance: dict[str, Any]
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a cell has no numbers, and the log that says more (relative to the results folder)."""
+
+    key: str
+    status: Failure
+    reason: str
+    log: str
+
+
+class Store:
+    """A results folder. Every file appears by rename, complete or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, trial: Trial) -> Path:
+        """Return the trial's folder, which may not exist yet."""
+        return self.root / trial.folder
+
+    def path(self, trial: Trial, kind: str) -> Path:
+        """Return where the trial keeps its ``state``, ``log``, ``timing``, ``checkpoint`` or ``claim``."""
+        return self.folder(trial) / f"{kind}-{trial.key[:8]}"
+
+    def record(self, trial: Trial, cell: Cell) -> Record | None:
+        """Return a cell's record if there is one.
+
+        Raises:
+            RecordError: If the file is damaged or another cell's.
+        """
+        path = self._cell(trial, cell, ".json")
+        data = _read_json(path)
+        if data is None:
+            return None
+        try:
+            record = Record(**data)
+        except TypeError as error:
+            raise RecordError(
+                f"record {path} has other fields than schema {SCHEMA} ({error}); delete it and run again"
+            ) from error
+        if record.key != cell.key:
+            raise RecordError(f"record {path} is of cell {record.key}, expected {cell.key}; delete it and run again")
+        return record
+
+    def failure(self, trial: Trial, cell: Cell) -> Failed | None:
+        """Return why a cell failed, if it did."""
+        data = _read_json(self._cell(trial, cell, ".failed.json"))
+        return Failed(**data) if data else None
+
+    def has_scores(self, trial: Trial, cell: Cell) -> bool:
+        """Return whether a cell's scores are here: a published board keeps only what its metrics come from."""
+        return self._cell(trial, cell, ".npz").exists()
+
+    def scores(self, trial: Trial, cell: Cell, record: Record) -> NDArray[np.float32]:
+        """Return the (n, s) scores of a done cell, in the order of the manifest's index.
+
+        Raises:
+            RecordError: If the file is missing or not the one that the record was made with.
+        """
+        path = self._cell(trial, cell, ".npz")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RecordError(
+                f"score file {path} cannot be read ({error.strerror}); delete its record and run again"
+            ) from error
+        if sha256(content).hexdigest() != record.scores_sha256:
+            raise RecordError(f"score file {path} is not the one its record was made with; delete both and run again")
+        with np.load(io.BytesIO(content)) as arrays:
+            scores: NDArray[np.float32] = arrays["scores"]
+        return scores
+
+    def write(self, trial: Trial, cell: Cell, record: Record, scores: bytes) -> None:
+        """Keep a cell: its scores first, so that a record never stands without them."""
+        write_atomically(self._cell(trial, cell, ".npz"), scores)
+        self.put(trial, cell, record)
+        self.forget_failure(trial, cell)
+
+    def put(self, trial: Trial, cell: Cell, record: Record) -> None:
+        """Keep a record alone, as a published board does."""
+        self.folder(trial).mkdir(parents=True, exist_ok=True)
+        write_atomically(self._cell(trial, cell, ".json"), to_json(asdict(record)))
+
+    def fail(self, trial: Trial, cell: Cell, status: Failure, reason: str) -> None:
+        """Keep why a cell has no numbers."""
+        self.folder(trial).mkdir(parents=True, exist_ok=True)
+        log = str(self.path(trial, "log").relative_to(self.root))
+        write_atomically(
+            self._cell(trial, cell, ".failed.json"), to_json(asdict(Failed(cell.key, status, reason, log)))
+        )
+
+    def forget_failure(self, trial: Trial, cell: Cell) -> None:
+        """Make a failed cell pending again."""
+        self._cell(trial, cell, ".failed.json").unlink(missing_ok=True)
+
+    def pending(self, trial: Trial, *, retry_failed: bool = False) -> list[Cell]:
+        """Return the cells that have to be computed: not those done, nor those failed unless asked for."""
+        return [
+            cell
+            for cell in trial.cells
+            if self.record(trial, cell) is None and (retry_failed or self.failure(trial, cell) is None)
+        ]
+
+    def stale(self, trials: Iterable[Trial]) -> list[Path]:
+        """Return records in the trials' folders that are none of theirs: of another version, dataset or limit."""
+        trials = list(trials)
+        current = {self._cell(trial, cell, ".json") for trial in trials for cell in trial.cells}
+        folders = sorted({self.folder(trial) for trial in trials})
+        found = (path for folder in folders for path in sorted(folder.glob("*.json")))
+        return [path for path in found if path not in current and not path.name.endswith(".failed.json")]
+
+    def drop(self, trial: Trial, kind: str) -> None:
+        """Delete what a trial no longer needs."""
+        path = self.path(trial, kind)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def claim(self, trial: Trial) -> AbstractContextManager[str | None]:
+        """Hold a trial so that no other run takes it; yields None, or who else holds it."""
+        return claimed(self.path(trial, "claim"))
+
+    def _cell(self, trial: Trial, cell: Cell, ending: str) -> Path:
+        return self.folder(trial) / f"{cell.name}-{cell.key[:8]}{ending}"
+
+
+def pack_scores(scores: NDArray[np.float32]) -> bytes:
+    """Return (n, s) scores as the bytes of a compressed npz, the same for the same scores."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, scores=scores)
+    return buffer.getvalue()
+
+
+def to_json(data: Any) -> bytes:  # anything that json takes
+    """Return indented JSON with a final newline, as every file of the store has it."""
+    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} is no valid JSON ({error}); delete it and run again") from error
+    return data

@@ -1,0 +1,1 @@
+"""Protocol documents, the fixed recipes of the benchmark, and their reader."""

@@ -1,0 +1,173 @@
+"""Protocol documents: the fixed recipe of a benchmark, versioned in its name. Torch-free."""
+
+import tomllib
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gfp_bench.contracts.settings import Setting
+from gfp_bench.errors import UsageError, unknown
+
+_BUILT_IN = Path(str(files("gfp_bench"))) / "protocols"
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Severity = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AttackUse(_Document):
+    """An attack as a protocol uses it; ``label`` names its column and is the plugin's name by default."""
+
+    name: str
+    settings: dict[str, Setting] = {}
+    label: Label = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_is_name(cls, data: dict[str, object]) -> dict[str, object]:
+        return {"label": data.get("name"), **data}
+
+
+class Ladder(AttackUse):
+    """An attack at several severities, each a column of its own on the same random draws.
+
+    Attributes:
+        vary: The settings that a severity stands in; a range is fixed by naming both of its ends.
+        severities: From mild to harsh.
+        axis: What a severity is, with its unit, as curves print it.
+    """
+
+    vary: tuple[str, ...] = Field(min_length=1)
+    severities: tuple[Severity, ...] = Field(min_length=1)
+    axis: str
+
+    @field_validator("severities")
+    @classmethod
+    def _one_way(cls, severities: tuple[Severity, ...]) -> tuple[Severity, ...]:
+        steps = list(pairwise(severities))
+        if not (all(mild < harsh for mild, harsh in steps) or all(mild > harsh for mild, harsh in steps)):
+            raise ValueError("expected numbers that only rise or only fall, from mild to harsh, each once")
+        return severities
+
+    @model_validator(mode="after")
+    def _varied_is_not_set(self) -> "Ladder":
+        if both := self.settings.keys() & set(self.vary):
+            raise ValueError(f"setting {min(both)!r} stands in vary and in settings; name it in one of them")
+        return self
+
+    @property
+    def steps(self) -> tuple[AttackUse, ...]:
+        """The attack at each severity, labelled as ``jpeg-90``."""
+        return tuple(
+            AttackUse(
+                name=self.name,
+                settings=self.settings | dict.fromkeys(self.vary, severity),
+                label=f"{self.label}-{severity}",
+            )
+            for severity in self.severities
+        )
+
+
+class Protocol(_Document):
+    """One version of a protocol."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Label
+    version: int = Field(ge=0)
+    draft: bool = False
+    task: str
+    description: str
+    attack_seed: int
+    seeds: tuple[int, ...] = Field(min_length=1)
+    batch_size: int = Field(64, ge=1)
+    attacks: tuple[AttackUse, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    immunise: bool = True
+
+    @model_validator(mode="after")
+    def _ladders_are_attacked_only(self) -> "Protocol":
+        if self.ladders and self.immunise:
+            raise ValueError("methods are not immunised against ladders; set immunise = false")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "Protocol":
+        labels = ["clean", *(attack.label for attack in self.all_attacks)]
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(
+                f"attack label {min(twice)!r} stands twice ('clean' is taken); give each attack a label of its own"
+            )
+        return self
+
+    @property
+    def all_attacks(self) -> tuple[AttackUse, ...]:
+        """The attacks, then the steps of every ladder."""
+        return (*self.attacks, *(step for ladder in self.ladders for step in ladder.steps))
+
+    @property
+    def id(self) -> str:
+        """Name and version, as boards print it."""
+        return f"{self.name}@{self.version}"
+
+
+class Default(_Document):
+    """What a run without arguments does."""
+
+    dataset: str
+    protocol: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def protocol_names() -> list[str]:
+    """Return the built-in protocols."""
+    return sorted(path.stem for path in _BUILT_IN.glob("*@*.toml"))
+
+
+def load_protocol(name: str) -> Protocol:
+    """Return a built-in protocol by ``name@version``, or the one in a TOML file.
+
+    Raises:
+        UsageError: If there is no such protocol, its document is not valid, or a file has the name and version of a
+            built-in protocol that says something else.
+    """
+    if name.endswith(".toml"):
+        protocol = _read(Path(name), Protocol)
+        if protocol.id in protocol_names() and protocol != load_protocol(protocol.id):
+            raise UsageError(
+                f"protocol file {name} calls itself {protocol.id}, which is built in and says something else; "
+                "give it a name or a version of its own"
+            )
+        return protocol
+    if name not in protocol_names():
+        raise unknown("protocol", name, protocol_names())
+    return _read(_BUILT_IN / f"{name}.toml", Protocol)
+
+
+def load_default() -> Default:
+    """Return what `gfp-bench run` does without arguments."""
+    return _read(_BUILT_IN.parent / "cli" / "default.toml", Default)
+
+
+_Model = TypeVar("_Model", bound=_Document)
+
+
+def _read(path: Path, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise UsageError(
+            f"protocol file {path} cannot be read ({error.strerror}); name a built-in one or a TOML file"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"protocol file {path} is no valid TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        got = "" if isinstance(first["input"], dict) else f" got {first['input']!r}"  # a whole table says nothing
+        raise UsageError(f"protocol file {path}: {place}{got}: {first['msg']}; mend the file") from error

@@ -1,0 +1,1 @@
+"""Trained generators, and datasets made of what they draw."""

@@ -1,0 +1,159 @@
+"""Recipes: TOML files that say how a whole dataset is made, from the pool to the split. Torch-free."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gfp_bench.contracts.dataset import REAL
+from gfp_bench.data.manifest import Name, dataset_folders
+from gfp_bench.errors import UsageError, unknown
+
+PHOTOGRAPHS = "photographs"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Counts(_Document):
+    """Images a source in each split."""
+
+    train: int = Field(ge=2)
+    val: int = Field(ge=2)
+    test: int = Field(ge=2)
+
+
+class Part(_Document):
+    """The part of the pool that one generator learns from, so that training sets can differ by a known number.
+
+    The pool is shuffled by ``seed``; the part is its first ``images``, of which the first ``replaced`` give their
+    places to as many images that follow. Parts of one seed and size thus share all but ``replaced`` images: 0 is the
+    same training set, 1 differs in one image, ``images`` is disjoint.
+
+    Attributes:
+        images: How many.
+        replaced: How many of them are not those of the part with ``replaced = 0``.
+        seed: Shuffles the pool.
+    """
+
+    images: int = Field(ge=1)
+    replaced: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _replaced_are_of_the_part(self) -> "Part":
+        if self.replaced > self.images:
+            raise ValueError(f"{self.replaced} images are replaced of {self.images}, expected at most all of them")
+        return self
+
+
+class Source(_Document):
+    """One generated source.
+
+    Attributes:
+        generator: As on the command line: ``name``, ``name[key=value,...]`` or ``name:PATH``.
+        steps: Of training; left out for a generator that comes trained.
+        seed: Of the training.
+        pool: The part of the pool that is learnt; all of it by default.
+    """
+
+    generator: str
+    steps: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    pool: Part | None = None
+
+    @model_validator(mode="after")
+    def _trained_or_not(self) -> "Source":
+        if self.steps is None and (self.pool is not None or self.seed):
+            raise ValueError("a source without steps is not trained, so it has neither pool nor seed; remove them")
+        return self
+
+
+class Recipe(_Document):
+    """How a dataset is made.
+
+    Attributes:
+        schema_version: The layout of this file.
+        name: The dataset's name.
+        description: One sentence for people.
+        licence: Under which terms the images may be used.
+        citation: What to cite.
+        side: Height and width of every image in pixels.
+        pool: ``photographs``, or the dataset whose real training images are learnt.
+        images: Images a source in each split, those of ``real`` equally many a photograph.
+        surplus: Samples drawn for each one that is kept.
+        apart: Val and test are chosen from one in so many of these, those farthest from the source's own train images.
+        sources: The generated sources; ``real`` is added to them.
+    """
+
+    schema_version: Literal[1]
+    name: Name
+    description: str
+    licence: str
+    citation: str = ""
+    side: int = Field(ge=8)
+    pool: str = PHOTOGRAPHS
+    images: Counts
+    surplus: int = Field(16, ge=1)
+    apart: int = Field(1, ge=1)
+    sources: Annotated[dict[Name, Source], Field(min_length=1)]
+
+    @field_validator("sources")
+    @classmethod
+    def _real_is_taken(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        if REAL in sources:
+            raise ValueError(f"a source is called {REAL!r}, which is what no model made; rename it")
+        return sources
+
+
+def recipe_names() -> list[str]:
+    """Return the built-in recipes."""
+    return sorted(_built_in())
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a built-in recipe by name, or the one in a TOML file.
+
+    Raises:
+        UsageError: If there is no such recipe, or it has a key or value that a recipe cannot have.
+    """
+    if name.endswith(".toml"):
+        return _read(Path(name))
+    if name not in _built_in():
+        raise unknown("recipe", name, _built_in())
+    return _read(_built_in()[name])
+
+
+def _built_in() -> dict[str, Path]:
+    return {file.stem: file for folder in dataset_folders() for file in (folder / "recipes").glob("*.toml")}
+
+
+def _read(file: Path) -> Recipe:
+    try:
+        return Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(
+            f"recipe {file} cannot be read: {error.strerror}; name a built-in one or a TOML file"
+        ) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            _problem(detail["loc"], detail["type"], detail["msg"], detail["input"]) for detail in error.errors()
+        )
+        raise UsageError(f"recipe {file}: {problems}") from error
+    except ValueError as error:  # TOML or UTF-8
+        raise UsageError(f"recipe {file} is no TOML file: {error}; mend it") from error
+
+
+def _problem(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+    """Return one of pydantic's findings in the words of the project."""
+    key = ".".join(map(str, place))
+    if kind == "extra_forbidden":
+        tables: dict[str, type[BaseModel]] = {"sources": Source, "pool": Part, "images": Counts}
+        table = next((tables[str(part)] for part in reversed(place[:-1]) if part in tables), Recipe)
+        return str(unknown("key", key, [".".join(map(str, (*place[:-1], name))) for name in table.model_fields]))
+    if kind == "missing":
+        return f"key {key!r} is missing; add it"
+    got = "" if isinstance(value, dict) else f" = {value!r}"  # a whole table says nothing
+    return f"{key}{got}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,90 @@
+"""The contract checks: sound plugins pass all of them, each broken one fails exactly those that it should."""
+
+import socket
+
+import pytest
+import torch
+from broken_plugins import BROKEN_ATTACKS, BROKEN_METHODS, PER_SOURCE, Grain, KeepsTheLabels, Sound
+
+from gfp_bench import Method, Perturbation
+from gfp_bench.checks import Splits, check_attack, check_method, synthetic
+from gfp_bench.contracts.settings import resolved_settings
+from gfp_bench.errors import UsageError
+from gfp_bench.registry.discovery import load_plugins
+
+BUILT_IN = load_plugins()
+DATA = synthetic(PER_SOURCE, size=16)
+MANY = synthetic(per_source=24, size=16)
+
+
+def test_a_sound_method_passes_every_check() -> None:
+    findings = check_method(Sound, data=DATA)
+    assert all(finding.passed and not finding.why for finding in findings)
+    assert [finding.check for finding in findings] == [
+        "declared", "settings", "fit", "shape", "same scores again", "finite", "input unchanged", "batch invariance",
+        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "no network",
+    ]  # fmt: skip
+
+
+def test_a_sound_attack_passes_every_check() -> None:
+    findings = check_attack(Grain, data=MANY)
+    assert all(finding.passed and not finding.why for finding in findings)
+    assert [finding.check for finding in findings] == [
+        "declared", "settings", "shape kept", "same images again", "images unchanged", "own parameters", "any order",
+        "no network",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "failing", "why"), BROKEN_METHODS)
+def test_a_broken_method_fails_what_it_breaks(cls: type[Method], failing: set[str], why: str) -> None:
+    findings = [finding for finding in check_method(cls, data=DATA) if not finding.passed]
+    assert {finding.check for finding in findings} == failing
+    assert why in findings[-1].why
+
+
+@pytest.mark.parametrize(("cls", "failing", "why"), BROKEN_ATTACKS)
+def test_a_broken_attack_fails_what_it_breaks(cls: type[Perturbation], failing: set[str], why: str) -> None:
+    findings = [finding for finding in check_attack(cls, data=MANY) if not finding.passed]
+    assert {finding.check for finding in findings} == failing
+    assert why in findings[-1].why
+
+
+def test_settings_reach_the_plugin_and_wrong_ones_are_the_users_fault() -> None:
+    class Fragile(Sound):
+        def __init__(self, scale: float = 1.0) -> None:
+            self.scale = scale
+            if scale > 1:
+                raise ValueError(f"scale {scale}")
+
+    assert "ValueError: scale 2.5" in check_method(Fragile, {"scale": "2.5"}, DATA)[-1].why
+    with pytest.raises(UsageError, match="unknown sound setting 'scal'; did you mean 'scale'"):
+        check_method(Sound, {"scal": 2.0}, DATA)
+
+
+def test_checks_leave_the_images_the_random_state_and_the_network_as_they_were() -> None:
+    network = socket.socket.connect, socket.getaddrinfo
+    labels, ids = DATA.train.labels.clone(), DATA.train.ids
+    before = torch.get_rng_state()
+    check_method(KeepsTheLabels, data=DATA)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (socket.socket.connect, socket.getaddrinfo) == network
+    assert torch.equal(DATA.train.labels, labels) and DATA.train.ids == ids
+
+
+def test_the_synthetic_sources_can_be_told_apart() -> None:
+    splits = synthetic(per_source=4, size=16)
+    assert isinstance(splits, Splits) and len(splits.test) == 12 and "real" in splits.test.sources
+    highest = splits.test.images.float().mean(1).diff(dim=2).diff(dim=1).square().mean((1, 2))  # checkers have most
+    assert set(splits.test.labels[highest.argsort()[-4:]].tolist()) == {splits.test.sources.index("checkers")}
+
+
+@pytest.mark.parametrize("name", BUILT_IN.methods)
+def test_a_built_in_method_keeps_the_contract(name: str) -> None:
+    cls = BUILT_IN.method(name)
+    budget = {"budget": "smoke"} if "budget" in resolved_settings(cls, {}) else {}
+    assert [finding for finding in check_method(cls, budget, DATA) if not finding.passed] == []
+
+
+@pytest.mark.parametrize("name", BUILT_IN.attacks)
+def test_a_built_in_attack_keeps_the_contract(name: str) -> None:
+    assert [finding for finding in check_attack(BUILT_IN.attack(name), data=MANY) if not finding.passed] == []

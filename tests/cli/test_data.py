@@ -1,0 +1,105 @@
+"""`gfp-bench data` and the datasets that are made on first use, as a user meets them; the card's commands run."""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from places import ROOT
+
+from gfp_bench.cli import main
+from gfp_bench.contracts.settings import parse_spec
+from gfp_bench.data.manifest import Manifest
+from gfp_bench.data.photographs import Crops
+
+CARD = ROOT / "datasets" / "sine.md"
+(COMMANDS,) = re.findall(r"^```sh\n(.*?)^```$", CARD.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def tiny(word: str) -> str:
+    """Return a word, with a few small images in place of `sine`'s many."""
+    if not re.match(r"sine(\[|$)", word):
+        return word
+    settings = {"side": "36"} | parse_spec(word)[1] | {"train": "4", "val": "2", "test": "2"}
+    return f"sine[{','.join(f'{key}={value}' for key, value in settings.items())}]"
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable:
+    """Calls the command line in a folder of its own, with `tiny` words; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gfp-bench", *map(tiny, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return int(stopped.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("command", COMMANDS.splitlines())
+def test_a_command_of_the_card_runs(cli: Callable, command: str) -> None:
+    program, *words = shlex.split(command, comments=True)
+    assert program == "gfp-bench"
+    if words[0] == "run":
+        words[0] = "plan"  # the same options, and no trial
+    code, out, err = cli(*words)
+    assert code == 0, err
+    assert "sine" in out
+
+
+def test_the_list_has_what_can_be_made(cli: Callable) -> None:
+    assert "sine" in json.loads(cli("list", "--json")[1])["datasets"]
+
+
+def test_measures_are_told_as_tables_and_as_json(cli: Callable, toy: Manifest) -> None:
+    code, out, err = cli("data", "measure", str(toy.file), "--split", "test")
+    assert code == 0, err
+    assert "Measured on test" in out
+    assert "| `thumbnail`" in out
+    found = json.loads(cli("data", "measure", str(toy.file), "--json")[1])
+    assert (found["dataset"], found["split"]) == ("toy", "val")
+    assert set(found["sources"]["gan-a"]) == {"images", "frechet", "to_pool", "to_train"}
+
+
+def test_a_pool_is_that_of_a_dataset_s_generators(
+    cli: Callable, toy: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Crops(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), ("china", "coffee"))
+    monkeypatch.setattr("gfp_bench.data.photographs.pool", lambda side: few)
+    own, named = (
+        json.loads(cli("data", "measure", str(toy.file), "--json", *more)[1])
+        for more in ((), ("--pool", str(toy.file)))
+    )
+    assert own == named
+    code, _, err = cli("data", "measure", str(toy.file), "--pool", "photographs")
+    assert code == 2
+    assert "the pool's images have shape (3, 64, 64), expected (3, 32, 32)" in err
+    code, _, err = cli("data", "measure", str(toy.file), "--pool", "sine")
+    assert code == 2
+    assert "expected one named 'real'" in err
+
+
+def test_splits_and_datasets_that_cannot_be_are_refused(cli: Callable, toy: Manifest) -> None:
+    assert cli("data", "measure", str(toy.file), "--split", "train")[0] == 2
+    code, _, err = cli("data", "info", "sine[cycles=18]")
+    assert code == 2
+    assert "sine has cycles = 18, expected 1 to 17 at 36 pixels; change it" in err
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_a_contact_sheet_loses_nothing(cli: Callable, tmp_path: Path, ending: str) -> None:
+    words = ("--out", f"sheet.{ending}", "--columns", "2", "--rows", "1")
+    assert cli("data", "contact-sheet", "sine", *words)[0] == 0
+    assert cli("data", "contact-sheet", "sine", *words[2:], "--out", "sheet.bmp")[0] == 0
+    drawn, expected = (np.asarray(Image.open(tmp_path / name)) for name in (f"sheet.{ending}", "sheet.bmp"))
+    assert np.array_equal(drawn, expected)

@@ -1,0 +1,147 @@
+import json
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gfp_bench.contracts.settings import Setting, parse_spec, resolved_settings
+from gfp_bench.errors import PluginError, UsageError
+
+
+class Plugin:
+    name = "plugin"
+
+    def __init__(
+        self,
+        size: int = 8,
+        rate: float = 1,
+        soft: bool = False,
+        space: Literal["rgb", "freq"] = "rgb",
+        limit: int | None = None,
+        note: str = "",
+    ) -> None: ...
+
+
+DEFAULTS = {"limit": None, "note": "", "rate": 1.0, "size": 8, "soft": False, "space": "rgb"}
+words = st.text("abcdefghijklmnopqrstuvwxyz0123456789._-", min_size=1)
+
+
+@given(words, st.dictionaries(words, words))
+def test_a_spec_is_read_as_it_was_written(name: str, settings: dict[str, str]) -> None:
+    written = f"{name}[{','.join(f'{key}={value}' for key, value in settings.items())}]"
+    assert parse_spec(written) == (name, settings)
+
+
+def test_a_spec_may_be_a_name_and_may_have_spaces() -> None:
+    assert parse_spec("knn") == ("knn", {})
+    assert parse_spec(" knn[ k = 3 , ] ") == ("knn", {"k": "3"})
+
+
+@pytest.mark.parametrize("spec", ["", "knn[", "knn]", "knn[k=3", "knn[k]", "knn[=3]", "knn[k=3,k=4]", "[k=3]", "a b"])
+def test_a_malformed_spec_is_refused(spec: str) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        parse_spec(spec)
+
+
+def test_defaults_are_resolved_in_sorted_order() -> None:
+    resolved = resolved_settings(Plugin, {})
+    assert resolved == DEFAULTS and list(resolved) == sorted(DEFAULTS)
+    assert type(resolved["rate"]) is float  # so that 1 and 1.0 are one row
+    assert json.loads(json.dumps(resolved)) == resolved
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("size", "12", 12),
+        ("rate", "1e-3", 0.001),
+        ("soft", "True", True),
+        ("soft", "false", False),
+        ("space", "freq", "freq"),
+        ("limit", "none", None),
+        ("limit", "3", 3),
+        ("note", "none", "none"),
+        ("note", "12", "12"),
+    ],
+)
+def test_text_becomes_the_type_of_its_parameter(name: str, text: str, value: Setting) -> None:
+    resolved = resolved_settings(Plugin, {name: text})
+    assert resolved == DEFAULTS | {name: value} and type(resolved[name]) is type(value)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "size": st.integers(),
+            "rate": st.floats(allow_nan=False, allow_infinity=False),
+            "soft": st.booleans(),
+            "limit": st.none() | st.integers(0, 9),
+        },
+    )
+)
+def test_values_and_their_text_resolve_alike(settings: dict[str, Setting]) -> None:
+    resolved = resolved_settings(Plugin, settings)
+    assert resolved == DEFAULTS | settings
+    assert resolved_settings(Plugin, {name: str(value) for name, value in settings.items()}) == resolved
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("size", "1.5", "int"),
+        ("size", True, "int"),
+        ("size", 1.0, "int"),
+        ("rate", "nan", "float"),
+        ("rate", float("inf"), "float"),
+        ("soft", 1, "bool"),
+        ("soft", "yes", "bool"),
+        ("space", "hsv", "'rgb' or 'freq'"),
+        ("limit", "many", "int or None"),
+        ("note", None, "str"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(name: str, value: Setting, expected: str) -> None:
+    with pytest.raises(UsageError, match=f"setting '{name}' of 'plugin' got .*{value}.*, expected {expected}$"):
+        resolved_settings(Plugin, {name: value})
+
+
+def test_an_unknown_setting_gets_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown plugin setting 'spce'; did you mean 'space'"):
+        resolved_settings(Plugin, {"spce": "rgb"})
+
+
+class Untyped:
+    def __init__(self, size=8): ...  # type: ignore[no-untyped-def]
+
+
+class Needy:
+    def __init__(self, size: int) -> None: ...
+
+
+class Listed:
+    def __init__(self, sizes: list[int] = [8]) -> None: ...  # noqa: B006 - what the test is about
+
+
+class Mistyped:
+    def __init__(self, size: int = 0.5) -> None: ...  # type: ignore[assignment]
+
+
+class Open:
+    def __init__(self, **settings: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "problem"),
+    [
+        (Untyped, "'size' of 'Untyped' has no annotation"),
+        (Needy, "'size' of 'Needy' has no default"),
+        (Listed, "'sizes' of 'Listed' has the type list"),
+        (Mistyped, "'size' of 'Mistyped' has the default 0.5, expected int"),
+        (Open, "'settings' of 'Open' has no name of its own"),
+    ],
+)
+def test_a_signature_that_breaks_the_contract_is_named(cls: type, problem: str) -> None:
+    with pytest.raises(PluginError, match=problem):
+        resolved_settings(cls, {})

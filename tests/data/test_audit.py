@@ -1,0 +1,115 @@
+"""What files give away without a look at their pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from gfp_bench.data.audit import file_facts, told_by_files
+from gfp_bench.data.reader import index_folder
+
+
+def write(root: Path, each: int = 20) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for source in ("gan", "real"):
+            folder = root / split / source
+            folder.mkdir(parents=True)
+            for number in range(each):
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write(tmp_path / "toy")
+    return tmp_path / "toy"
+
+
+def rewrite(root: Path, source: str, **options: object) -> None:
+    for file in root.glob(f"*/{source}/*.png"):
+        image = Image.open(file)
+        image.load()
+        image.save(file, **options)
+
+
+def told(root: Path) -> dict[str, tuple[float, float, float]]:
+    return told_by_files(file_facts(index_folder(root, "toy")))
+
+
+def test_files_of_one_writer_give_nothing_away(root: Path) -> None:
+    found = told(root)
+    assert found["facts"] == (0.5, 0.5, 0.5)
+    assert found["bytes"][1] <= 0.5 <= found["bytes"][2]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compress_level": 1},
+        {"pnginfo": PngInfo(), "dpi": (72, 72)},
+        {"format": "JPEG", "quality": 90},
+        {"format": "BMP"},
+    ],
+    ids=lambda options: str(next(reversed(options))),
+)
+def test_another_writer_gives_its_source_away(root: Path, options: dict[str, object]) -> None:
+    rewrite(root, "gan", **options)
+    assert told(root)["facts"] == (1.0, 1.0, 1.0)
+
+
+def test_text_in_a_file_gives_its_source_away_though_it_never_repeats(root: Path) -> None:
+    for number, file in enumerate(sorted(root.glob("*/gan/*.png"))):
+        text = PngInfo()
+        text.add_text("prompt", f"a cat, seed {number}")
+        Image.open(file).copy().save(file, pnginfo=text)
+    assert told(root)["facts"][0] == 1.0
+
+
+def test_quantisation_of_jpeg_gives_its_source_away(root: Path) -> None:
+    rewrite(root, "gan", format="JPEG", quality=90)
+    rewrite(root, "real", format="JPEG", quality=91)
+    assert told(root)["facts"][0] == 1.0
+
+
+def files(sizes: dict[str, list[int]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"split": split, "source": source, "group": f"{source}{split}{i}", "bytes": size}
+        | dict.fromkeys(("format", "mode", "size", "encoding"), "x")
+        for split in ("train", "val")
+        for source, found in sizes.items()
+        for i, size in enumerate(found)
+    )
+
+
+def test_sizes_that_do_not_overlap_give_sources_away() -> None:
+    found = told_by_files(files({"a": list(range(100, 140)), "b": list(range(140, 180))}))
+    assert found["bytes"] == (1.0, 1.0, 1.0)
+    assert found["facts"][0] == 0.5
+
+
+def test_equal_sizes_give_nothing_away() -> None:
+    assert told_by_files(files({"a": [100] * 10, "b": [100] * 10}))["bytes"] == (0.5, 0.5, 0.5)
+
+
+def test_a_size_that_training_never_had_is_guessed_by_its_bin() -> None:
+    table = files({"a": list(range(100, 140)), "b": list(range(140, 180))})
+    table.loc[table["split"] == "val", "bytes"] = [1] * 40 + [10**6] * 40
+    assert told_by_files(table)["bytes"][0] == 1.0
+
+
+def test_facts_that_training_never_had_count_for_the_commonest_source() -> None:
+    table = files({"a": [1] * 10, "b": [1] * 11})
+    table.loc[table["split"] == "val", "format"] = "new"
+    assert told_by_files(table)["facts"][0] == 0.5
+
+
+def test_a_mistake_counts_once_a_group() -> None:
+    table = files({"a": [1] * 40, "b": [2] * 40})
+    wrong = (table["split"] == "val") & (table["source"] == "a")
+    table.loc[table.index[wrong][:20], "bytes"] = 2
+    table.loc[wrong, "group"] = ["one"] * 20 + ["other"] * 20
+    accuracy, low, high = told_by_files(table)["bytes"]
+    assert (accuracy, low, high) == (0.75, 0.5, 1.0)

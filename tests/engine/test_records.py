@@ -1,0 +1,115 @@
+"""The store: nothing half-written, nothing mixed up, nobody's claim stale."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gfp_bench.engine.plan import Attack, Cell, Trial
+from gfp_bench.engine.records import Record, Store, pack_scores
+from gfp_bench.errors import RecordError
+
+NOISE = Attack("noise", "noise", {"low": 5.0}, 1)
+CELLS = (Cell(None, "a" * 64), Cell(NOISE, "b" * 64))
+TRIAL = Trial("toy", "attribution", "knn", {"k": 5}, "knn", 0, None, "c" * 64, CELLS)
+SCORES = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def record_of(cell: Cell, scores: bytes) -> Record:
+    from hashlib import sha256
+
+    return Record(cell.key, TRIAL.key, cell.name, {"accuracy": 0.1 + 0.2}, {}, 2, sha256(scores).hexdigest(), {})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path)
+    store.folder(TRIAL).mkdir(parents=True)
+    packed = pack_scores(SCORES)
+    store.write(TRIAL, CELLS[0], record_of(CELLS[0], packed), packed)
+    return store
+
+
+def test_a_record_comes_back_to_the_last_bit(store: Store) -> None:
+    record = store.record(TRIAL, CELLS[0])
+    assert record is not None
+    assert record.metrics["accuracy"] == 0.1 + 0.2
+    np.testing.assert_array_equal(store.scores(TRIAL, CELLS[0], record), SCORES)
+
+
+def test_pending_is_what_is_neither_done_nor_failed(store: Store) -> None:
+    assert store.pending(TRIAL) == [CELLS[1]]
+    store.fail(TRIAL, CELLS[1], "timeout", "too slow")
+    assert store.pending(TRIAL) == []
+    assert store.pending(TRIAL, retry_failed=True) == [CELLS[1]]
+    packed = pack_scores(SCORES)
+    store.write(TRIAL, CELLS[1], record_of(CELLS[1], packed), packed)
+    assert store.failure(TRIAL, CELLS[1]) is None
+
+
+def test_a_record_of_another_version_is_stale(store: Store) -> None:
+    assert store.stale([TRIAL]) == []
+    newer = replace(TRIAL, cells=(Cell(None, "e" * 64), CELLS[1]))
+    assert [path.name for path in store.stale([newer])] == ["clean-aaaaaaaa.json"]
+    assert store.pending(newer) == list(newer.cells)
+
+
+def test_equal_scores_are_equal_bytes() -> None:
+    assert pack_scores(SCORES) == pack_scores(SCORES.copy())
+
+
+def test_damage_is_named(store: Store) -> None:
+    folder = store.folder(TRIAL)
+    record = store.record(TRIAL, CELLS[0])
+    assert record is not None
+    (scores,) = folder.glob("*.npz")
+    scores.write_bytes(scores.read_bytes()[:-1])
+    with pytest.raises(RecordError, match=rf"{scores.name} is not the one its record was made with"):
+        store.scores(TRIAL, CELLS[0], record)
+    scores.unlink()
+    with pytest.raises(RecordError, match=rf"{scores.name} cannot be read"):
+        store.scores(TRIAL, CELLS[0], record)
+    (path,) = folder.glob("*.json")
+    whole = path.read_text()
+    for broken in (whole[:-20], json.dumps({"key": CELLS[0].key}), whole.replace("a" * 64, "d" * 64)):
+        path.write_text(broken)
+        with pytest.raises(RecordError, match=path.name):
+            store.record(TRIAL, CELLS[0])
+
+
+def test_a_number_that_json_has_not_is_refused(store: Store) -> None:
+    record = record_of(CELLS[1], b"")
+    record.metrics["accuracy"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(TRIAL, CELLS[1], record, b"")
+    assert store.record(TRIAL, CELLS[1]) is None
+
+
+def test_a_claim_is_held_by_one_and_freed_by_death(store: Store) -> None:
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); from tests_trial import TRIAL;"
+        "from gfp_bench.engine.records import Store\n"
+        "with Store(Path(sys.argv[1])).claim(TRIAL) as holder:\n"
+        "    print(holder, flush=True); sys.stdin.read()"
+    )
+    (store.root / "tests_trial.py").write_text(
+        "from gfp_bench.engine.plan import Trial\n"
+        f"TRIAL = Trial('toy', 'attribution', 'knn', {{'k': 5}}, 'knn', 0, None, {'c' * 64!r}, ())\n"
+    )
+    arguments = [sys.executable, "-c", code, str(store.root), str(store.root)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "None\n"
+        with store.claim(TRIAL) as holder:
+            assert holder is not None
+            assert f"process {other.pid} on " in holder
+        other.kill()
+    with store.claim(TRIAL) as holder:
+        assert holder is None
+        with store.claim(TRIAL) as second:
+            assert second is not None
+    assert not list(store.folder(TRIAL).glob("claim*"))

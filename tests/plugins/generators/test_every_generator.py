@@ -1,0 +1,163 @@
+"""What holds for every generator that trains: a new one is added to `tiny_generators` and must pass all of this."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_generators import SIDE, TRAINED, Watcher, noise_pool, seeded, tiny
+from torch import Tensor
+
+from gfp_bench import UsageError, load_plugins, load_state
+from gfp_bench.zoo import training
+from gfp_bench_generators._shared.training import to_unit
+
+STEPS = 4  # two in each stage of what trains in stages
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in TRAINED),
+    ("beta_vae", {"mixture": None}),
+    ("vq_vae", {"codebook": "loss", "factor": 2}),
+    ("dcgan", {"upsampling": "subpixel"}),
+]
+
+every_generator = pytest.mark.parametrize("name", TRAINED)
+every_variant = pytest.mark.parametrize(
+    ("name", "settings"), VARIANTS, ids=["-".join([name, *map(str, given.values())]) for name, given in VARIANTS]
+)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "generator.safetensors")
+
+
+def test_none_is_left_out() -> None:
+    assert set(TRAINED) == set(load_plugins().generators) - {"diffusers"}  # which comes trained
+
+
+@every_variant
+def test_a_trained_generator_survives_its_file(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    trained, loaded = tiny(name, **settings), tiny(name, **settings)
+    trained.train(noise_pool(), steps=STEPS, rng=seeded())
+    trained.save(tmp_path)
+    loaded.load(tmp_path)
+    images = trained.sample(5, rng=seeded(1))
+    assert images.shape == (5, 3, SIDE, SIDE)
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, loaded.sample(5, rng=seeded(1)))
+    assert not torch.equal(images, loaded.sample(5, rng=seeded(2)))
+
+
+@every_variant
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(
+    name: str, settings: dict[str, Any], stop: int, tmp_path: Path
+) -> None:
+    def train(folder: str, stop: int | None = None) -> None:
+        generator, monitor = tiny(name, **settings), Watcher(stop, looks=False)
+        training.train(generator, noise_pool(), tmp_path / folder, steps=STEPS, seed=5, every=0, monitor=monitor)
+
+    train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("torn", stop)
+    torch.rand(3)  # global random state must not matter
+    train("torn")
+    whole, torn = weights(tmp_path / "whole"), weights(tmp_path / "torn")
+    assert whole.keys() == torn.keys()
+    assert all(torch.equal(whole[part], torn[part]) for part in whole)
+
+
+@every_generator
+def test_a_training_follows_from_its_stream_alone_and_shows_the_same(name: str) -> None:
+    """Nothing comes from the global stream, neither weights nor samples nor previews."""
+    samples, watchers = [], [Watcher(), Watcher()]
+    for seed, watcher in enumerate(watchers):
+        torch.manual_seed(seed)
+        generator = tiny(name)
+        generator.train(noise_pool(), steps=2, rng=seeded(), monitor=watcher)
+        samples.append(generator.sample(4, rng=seeded()))
+    assert torch.equal(*samples)
+    for one, other in zip(*(watcher.previews for watcher in watchers), strict=True):
+        assert torch.equal(one, other)
+
+
+@every_generator
+def test_previews_show_a_training_and_do_not_change_it(name: str, tmp_path: Path) -> None:
+    watchers = {"seen": Watcher(), "unseen": Watcher(looks=False)}
+    for folder, watcher in watchers.items():
+        generator = tiny(name)
+        generator.train(noise_pool(), steps=STEPS, rng=seeded(), monitor=watcher)
+        (tmp_path / folder).mkdir()
+        generator.save(tmp_path / folder)
+    for seen, unseen in (
+        (weights(tmp_path / "seen"), weights(tmp_path / "unseen")),
+        (watchers["seen"].state["averaged"], watchers["unseen"].state["averaged"]),
+    ):
+        assert all(torch.equal(seen[part], unseen[part]) for part in unseen)
+    watcher = watchers["seen"]
+    assert [(told["step"], told["total"]) for told in watcher.values] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [images.shape[1:] for images in watcher.previews] == [(3, SIDE, SIDE)] * STEPS
+    assert len(watcher.previews[-1]) == 16
+    first, last = watcher.previews[0], watcher.previews[-1]
+    assert not torch.equal(first, last[: len(first)])
+
+
+@every_generator
+def test_divergence_names_the_step_and_keeps_a_finite_checkpoint(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = itertools.count(1)
+
+    def poisoned(images: Tensor) -> Tensor:
+        return to_unit(images) * (math.nan if next(batches) > 4 else 1)
+
+    monkeypatch.setattr("gfp_bench_generators._shared.training.to_unit", poisoned)
+    step = 4 // getattr(tiny(name), "critic_steps", 1) + 1  # a critic takes a batch for each of its steps
+    with pytest.raises(FloatingPointError, match=f"diverged at step {step}: losses .*nan"):
+        training.train(tiny(name), noise_pool(), tmp_path, steps=9, seed=0, every=0)
+    kept = load_state(tmp_path / "checkpoint.safetensors")["training"]
+    assert kept["step"] == step - 1
+    assert all(values.isfinite().all() for values in kept["averaged"].values())
+    assert not (tmp_path / "generator.safetensors").exists()
+
+
+@every_generator
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_checkpoint_beyond_the_last_step_is_refused(name: str, steps: int, tmp_path: Path) -> None:
+    training.train(tiny(name), noise_pool(), tmp_path, steps=STEPS, seed=0, every=0)
+    with pytest.raises(UsageError, match=f"at step 4, beyond the {steps} asked for"):
+        training.train(tiny(name), noise_pool(), tmp_path, steps=steps, seed=0, every=0)
+
+
+@every_generator
+@pytest.mark.parametrize("shape", [(0, 3, SIDE, SIDE), (3, 3, SIDE, SIDE), (12, 3, SIDE, 2 * SIDE)])
+def test_pools_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=rf"pool of '{name}' has shape \({shape[0]}, .*at least 4 square"):
+        tiny(name).train(torch.zeros(shape, dtype=torch.uint8), steps=1, rng=seeded())
+
+
+@every_generator
+@pytest.mark.parametrize("side", [4, 12])
+def test_sides_that_do_not_fit_are_refused(name: str, side: int) -> None:
+    with pytest.raises(UsageError, match=f"side {side}, expected a (power of two|multiple of 8)"):
+        tiny(name).train(torch.zeros(4, 3, side, side, dtype=torch.uint8), steps=1, rng=seeded())
+
+
+@pytest.mark.parametrize("name", sorted(load_plugins().generators))
+def test_metadata_name_the_factors(name: str) -> None:
+    factors = {"family", "loss", "upsampling", "downsampling", "normalisation", "nonlinearity", "skips"}
+    assert load_plugins().generator(name).metadata.keys() == factors
+
+
+@pytest.mark.gpu
+@every_generator
+def test_a_gpu_trains_and_either_device_draws(name: str, tmp_path: Path) -> None:
+    trained, loaded = tiny(name), tiny(name)
+    trained.train(noise_pool().cuda(), steps=STEPS, rng=seeded(), monitor=Watcher())
+    trained.save(tmp_path)
+    loaded.load(tmp_path)
+    images, expected = trained.sample(4, rng=seeded(1)).cpu(), loaded.sample(4, rng=seeded(1))
+    assert (images.int() - expected.int()).abs().max() <= 3

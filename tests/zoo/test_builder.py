@@ -1,0 +1,422 @@
+"""Building a dataset from a recipe: archive by archive, killed anywhere, by several at once."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from dice import Dice
+from places import SUPPORT
+
+from gfp_bench import Generator
+from gfp_bench.data.archives import read_comment, write_archive
+from gfp_bench.data.dataset import load_dataset
+from gfp_bench.data.manifest import Manifest, read_index, read_manifest
+from gfp_bench.errors import DatasetError, GfpBenchError, UsageError
+from gfp_bench.files import claimed
+from gfp_bench.registry.discovery import load_plugins
+from gfp_bench.zoo import training
+from gfp_bench.zoo.builder import Build, read_made
+from gfp_bench.zoo.pool import find_pool
+from gfp_bench.zoo.recipe import Recipe
+
+DICE = SUPPORT / "dice.py"
+SOURCES = {
+    "one": {"generator": "dice", "steps": 5},
+    "two": {"generator": "dice[patience=0.0]", "steps": 5, "seed": 1, "pool": {"images": 8, "replaced": 4}},
+}
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "schema_version": 1,
+            "name": "dices",
+            "description": "Two dice.",
+            "licence": "CC0-1.0",
+            "side": 32,
+            "pool": "toy",
+            "images": {"train": 6, "val": 2, "test": 3},
+            "surplus": 2,
+            "sources": SOURCES,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def build(toy: Manifest, cache: Path, tmp_path: Path) -> Build:
+    pool = find_pool(str(toy.file), cache=cache)
+    assert len(pool.crops.images) == 12  # decoded before anything is killed
+    return Build(recipe(), pool, load_plugins([DICE]), tmp_path / "out", tmp_path / "zoo")
+
+
+def generator(build: Build) -> type[Generator]:
+    """The plugin file's own class, another one than this module imports."""
+    return build.plugins.generator("dice")
+
+
+def members(build: Build) -> dict[str, dict[str, bytes]]:
+    found = {}
+    for file in sorted((build.folder / "dices").glob("*.zip")):
+        with zipfile.ZipFile(file) as archive:
+            found[file.stem] = {name: archive.read(name) for name in archive.namelist()}
+    return found
+
+
+def elsewhere(build: Build, folder: Path, **changes: object) -> Build:
+    return replace(build, folder=folder / "out", zoo=folder / "zoo", **changes)
+
+
+@pytest.fixture
+def whole(build: Build, tmp_path: Path) -> tuple[dict[str, dict[str, bytes]], str]:
+    """What an undisturbed build makes."""
+    other = elsewhere(build, tmp_path / "whole")
+    manifest = other.run(other.pending())
+    assert manifest is not None
+    return members(other), manifest.digest
+
+
+def test_recipe_becomes_a_dataset(build: Build, cache: Path) -> None:
+    assert build.pending() == ["real", "one", "two"]
+    manifest = build.run(build.pending())
+    assert manifest == read_manifest(build.folder / "dices.toml")
+    assert manifest.source_names == ("one", "real", "two")
+    assert manifest.image_size == (32, 32)
+    index = read_index(manifest)
+    assert index.groupby(["source", "split"]).size().to_dict() == {
+        (source, split): count
+        for source in manifest.sources
+        for split, count in (("train", 6), ("val", 2), ("test", 3))
+    }
+    assert set(index["path"][index["source"] == "one"]) >= {"one.zip/train/000.png", "one.zip/test/002.png"}
+    assert all(
+        group.startswith(("train_real", "val_real", "test_real")) for group in index["group"][index["source"] == "real"]
+    )
+    assert manifest.sources["two"] == {
+        "family": "dice",
+        "generator": "dice[patience=0.0]",
+        "steps": 5,
+        "seed": 1,
+        "pool_images": 8,
+        "pool_replaced": 4,
+        "pool_seed": 0,
+    }
+    assert len(load_dataset(manifest.file, cache=cache).split("test")) == 9
+    assert build.pending() == []
+
+
+def test_how_a_source_was_made_stands_in_its_archive_and_in_no_digest(build: Build, whole: tuple[object, str]) -> None:
+    slow = replace(build, recipe=recipe())
+    manifest = slow.run(slow.pending())
+    assert manifest is not None
+    assert manifest.digest == whole[1]
+    made = read_made(build.folder / "dices" / "one.zip")["made"]
+    assert made.keys() == {
+        "steps",
+        "seconds",
+        "processor_seconds",
+        "device",
+        "matrix_units",
+        "threads",
+        "torch",
+        "sampling_seconds",
+        "sampling_processor_seconds",
+    }
+    assert made["steps"] == 5
+    assert read_made(build.folder / "dices" / "one.zip")["recipe"]["settings"]["burst"] == 0
+
+
+def test_samples_come_from_the_source_s_own_streams_and_training(build: Build) -> None:
+    build.run(build.pending())
+    one, two = Dice(), Dice()
+    one.train(build.pool.part(None), steps=5, rng=torch.Generator().manual_seed(0))
+    two.train(build.pool.part(None), steps=5, rng=torch.Generator().manual_seed(1))
+    found = {name: read_made(build.folder / "dices" / f"{name}.zip")["recipe"] for name in ("one", "two")}
+    assert (found["one"]["part"], found["two"]["part"]) == (None, {"images": 8, "replaced": 4, "seed": 0})
+    for name, generator in (("one", one), ("two", two)):
+        trained = Dice()
+        training.load(trained, build.zoo / name)
+        assert trained.sum == generator.sum
+    assert training.read_record(build.zoo / "two")["pool"] != training.read_record(build.zoo / "one")["pool"]
+
+
+def test_folder_that_zoo_train_filled_is_taken(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    training.train(Dice(), build.pool.part(None), build.zoo / "one", steps=5, seed=0, settings=build._settings("one"))
+    monkeypatch.setattr(generator(build), "train", lambda *given, **named: pytest.fail("trained again"))
+    build.run(["one"])
+    assert build.pending() == ["real", "two"]
+
+
+def test_archives_made_elsewhere_need_no_weights(build: Build, tmp_path: Path) -> None:
+    other = elsewhere(build, tmp_path / "there")
+    other.run(["one", "real"])
+    (build.folder / "dices").mkdir(parents=True)
+    for file in (other.folder / "dices").glob("*.zip"):
+        file.rename(build.folder / "dices" / file.name)
+    assert build.pending() == ["two"]
+    assert build.run(build.pending()) is not None
+    assert not (build.zoo / "one").exists()
+
+
+def test_parts_of_a_build_make_the_whole(build: Build, whole: tuple[dict[str, dict[str, bytes]], str]) -> None:
+    said: list[str] = []
+    build = replace(build, report=said.append)
+    assert build.run(build.pending(["two"])) is None
+    assert said[-1] == "still to be made: real, one"
+    assert not (build.folder / "dices.toml").exists()
+    manifest = build.run(build.pending())
+    assert manifest is not None
+    assert (members(build), manifest.digest) == whole
+    assert not [line for line in said if line.startswith("two: training")][1:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"surplus": 3},
+            r"archive \S+one.zip was not made as recipe 'dices' says now: surplus 2, expected 3; delete it",
+        ),
+        ({"apart": 2}, r"one.zip was not made as recipe 'dices' says now: apart 1, expected 2"),
+        ({"sources": {**SOURCES, "one": {"generator": "dice", "steps": 6}}}, r"one.zip .*: steps 5, expected 6"),
+        (
+            {"sources": {**SOURCES, "one": {"generator": "dice[burst=9]", "steps": 5}}},
+            r"settings: burst 0, expected 9; delete",
+        ),
+        ({"images": {"train": 6, "val": 2, "test": 2}}, r"real.zip .*: images: test 3, expected 2; delete"),
+        (
+            {"sources": {"one": SOURCES["one"]}},
+            r"dices holds two.zip, which recipe 'dices' does not name; move it away",
+        ),
+    ],
+)
+def test_changed_recipe_is_refused(build: Build, changes: dict[str, object], message: str) -> None:
+    build.run(build.pending())
+    with pytest.raises(UsageError, match=message):
+        replace(build, recipe=recipe(**changes)).pending()
+
+
+def test_source_may_be_added_to_a_recipe(build: Build) -> None:
+    build.run(build.pending())
+    more = {**SOURCES, "three": {"generator": "dice", "steps": 1}}
+    assert replace(build, recipe=recipe(sources=more)).pending() == ["three"]
+
+
+def test_keys_that_were_added_since_change_no_archive(build: Build) -> None:
+    build.run(["one"])
+    file = build.folder / "dices" / "one.zip"
+    comment = json.loads(read_comment(file))
+    del comment["recipe"]["settings"]["flat"], comment["recipe"]["apart"]
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    write_archive(file, content, json.dumps(comment).encode())
+    assert build.pending() == ["real", "two"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:2000]),
+            DatasetError,
+            r"one.zip cannot be opened .*restore or",
+        ),
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:-9]),
+            UsageError,
+            r"one.zip does not say .*: it is damaged or",
+        ),
+        (lambda file: write_archive(file, {"a": b""}), UsageError, r"one.zip does not say what it was made from"),
+        (lambda file: write_archive(file, {}, b'{"recipe": 1}'), UsageError, r"one.zip does not say"),
+    ],
+)
+def test_archive_that_is_none_is_refused(
+    build: Build, spoil: Callable[[Path], None], error: type[Exception], message: str
+) -> None:
+    build.run(["one"])
+    spoil(build.folder / "dices" / "one.zip")
+    with pytest.raises(error, match=message):
+        build.pending()
+
+
+def test_source_that_another_finished_meanwhile_is_not_made_again(build: Build) -> None:
+    pending = build.pending()
+    build.run(pending)
+    before = {file: file.stat().st_mtime_ns for file in (build.folder / "dices").iterdir()}
+    build.run(pending)
+    assert {file: file.stat().st_mtime_ns for file in (build.folder / "dices").iterdir()} == before
+
+
+def test_another_s_source_is_left_to_it(build: Build) -> None:
+    said: list[str] = []
+    build = replace(build, report=said.append)
+    with claimed(build.folder / "dices" / ".one.claim"):
+        assert build.run(build.pending()) is None
+    assert any(line.startswith("one: in the hands of process") for line in said)
+    assert said[-1] == "still to be made: one"
+    assert build.run(build.pending()) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sources": {"one": {"generator": "dise", "steps": 5}}}, r"unknown generator 'dise'; did you mean 'dice'"),
+        ({"sources": {"one": {"generator": "dice[burts=1]", "steps": 5}}}, r"unknown dice setting 'burts'"),
+        ({"images": {"train": 13, "val": 2, "test": 3}}, r"has 12 real images, expected at least 13; ask for fewer"),
+        ({"images": {"train": 6, "val": 5, "test": 3}}, r"split 'val' of \S+ has 4 real images, expected at least 5"),
+        (
+            {"sources": {"one": {**SOURCES["two"], "pool": {"images": 10, "replaced": 3}}}},
+            r"has 12 images, expected at least 13: 10 and 3 that replace some",
+        ),
+        (
+            {"sources": {"one": {"generator": "dice[flat=true]", "steps": 5}}},
+            r"'one' has 0 images of 12 that are not flat",
+        ),
+        (
+            {"sources": {"one": {"generator": "dice[burst=3]", "steps": 5}}},
+            r"source 'one': training diverged at step 3; \S+one keeps the last good checkpoint",
+        ),
+    ],
+)
+def test_bad_recipe_leaves_nothing_half_made(build: Build, changes: dict[str, object], message: str) -> None:
+    bad = replace(build, recipe=recipe(**changes), every=0)
+    with pytest.raises(GfpBenchError, match=message):
+        bad.run(bad.pending())
+    assert {file.name for file in build.folder.rglob("*") if file.is_file()} <= {"real.zip"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"images": {"train": 6, "val": 2, "test": 13}}, {"images": {"train": 6, "val": 5, "test": 3}}]
+)
+def test_pool_that_is_too_small_is_told_before_any_training(build: Build, changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="real images, expected at least"):
+        replace(build, recipe=recipe(**changes)).run(["one"])
+    assert not build.zoo.exists()
+
+
+def test_side_that_a_generator_cannot_take_is_told_by_the_estimate(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator(build), "train", _refuse)
+    with pytest.raises(UsageError, match="dice has side 32"):
+        list(build.estimates(["two"]))
+
+
+def _refuse(self: Dice, pool: torch.Tensor, **named: object) -> None:
+    raise UsageError(f"dice has side {pool.shape[-1]}, expected at most 4")
+
+
+def test_unknown_source_gets_its_nearest(build: Build) -> None:
+    with pytest.raises(UsageError, match=r"unknown source 'ones'; did you mean 'one'"):
+        build.pending(["ones"])
+
+
+def test_estimates_count_what_is_left_and_leave_nothing(build: Build) -> None:
+    found = {estimate.source: estimate for estimate in build.estimates(build.pending())}
+    assert {name: (estimate.steps, estimate.samples) for name, estimate in found.items()} == {
+        "one": (5, 22),
+        "two": (5, 22),
+    }
+    assert not build.folder.exists()
+    assert not build.zoo.exists()
+    training.train(Dice(), build.pool.part(None), build.zoo / "one", steps=5, seed=0, settings=build._settings("one"))
+    assert next(iter(build.estimates(["one"]))).steps == 0
+
+
+def test_generator_that_comes_trained_is_sampled_from_its_path(build: Build, tmp_path: Path) -> None:
+    given = Dice()
+    given.train(build.pool.part(None), steps=3, rng=torch.Generator().manual_seed(0))
+    (tmp_path / "given").mkdir()
+    given.save(tmp_path / "given")
+    sources = {**SOURCES, "ready": {"generator": f"dice:{tmp_path / 'given'}"}}
+    build = replace(build, recipe=recipe(sources=sources))
+    assert [estimate.steps for estimate in build.estimates(["ready"])] == [0]
+    build.run(["ready"])
+    assert not (build.zoo / "ready").exists()
+    assert read_made(build.folder / "dices" / "ready.zip")["recipe"]["steps"] is None
+
+
+def child(build: Build, kill_at: int) -> None:
+    """Build, and die just before the n-th file appears."""
+    count, renamed = 0, Path.replace
+
+    def counting(self: Path, target: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return renamed(self, target)
+
+    Path.replace = counting  # type: ignore[method-assign, assignment]
+    build.run(build.pending())
+    os._exit(0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # torch's threads sleep here
+def test_build_that_is_killed_at_any_file_goes_on(
+    build: Build, tmp_path: Path, whole: tuple[dict[str, dict[str, bytes]], str]
+) -> None:
+    deaths = 0
+    for at in range(1, 30):
+        torn = elsewhere(build, tmp_path / f"torn-{at}")
+        process = multiprocessing.get_context("fork").Process(target=child, args=(torn, at))
+        process.start()
+        process.join()
+        deaths += process.exitcode == -signal.SIGKILL
+        manifest = torn.run(torn.pending())
+        assert manifest is not None
+        assert (members(torn), manifest.digest) == whole
+        if process.exitcode == 0:
+            break
+    assert deaths == 21  # real; record, 5 sheets, weights, end of training, archive of each of two; index, manifest
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_build_that_is_killed_in_a_training_goes_on_from_its_checkpoint(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"one": {"generator": "dice[patience=0.005]", "steps": 200}}
+    build = replace(build, recipe=recipe(sources=sources), every=0.02)
+    process = multiprocessing.get_context("fork").Process(target=build.run, args=(["one"],))
+    process.start()
+    while not (build.zoo / "one" / "checkpoint.safetensors").exists():
+        time.sleep(0.005)
+    time.sleep(0.05)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert build.pending() == ["real", "one"]
+    done = training.steps_done(build.zoo / "one")
+    assert 0 < done < 200
+    resumed, save = [], generator(build).save
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(generator(build), "save", lambda dice, to: (resumed.append(dice.thrown), save(dice, to)))
+    build.run(build.pending())
+    assert resumed == [199 - done]  # the step in hand when the checkpoint was kept had not been reported
+    other = elsewhere(build, tmp_path / "undisturbed")
+    other.run(other.pending())
+    assert resumed[1:] == [200]
+    assert members(build) == members(other)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_two_builds_at_once_share_the_work(build: Build, whole: tuple[dict[str, dict[str, bytes]], str]) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=build.run, args=(build.pending(),)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    manifest = build.run(build.pending())
+    assert manifest is not None
+    assert (members(build), manifest.digest) == whole
+    assert not list(build.folder.rglob(".*"))
