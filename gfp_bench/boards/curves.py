@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfp_bench.boards.ranking import CLEAN, Board, Estimate, Ladder, Standing, standings
+from gfp_bench.boards.board import Board
+from gfp_bench.boards.ranking import Estimate, Standing
+from gfp_bench.contracts.task import CLEAN
+from gfp_bench.protocols.protocol import Ladder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,16 +74,20 @@ def lines(ladder: Ladder, found: Iterable[Standing]) -> list[Line]:
 def _point(estimate: Estimate | None) -> tuple[float, float, float] | None:
     if estimate is None:
         return None
-    accuracy, low, high = (round(100 * value, 3) for value in (estimate.accuracy, estimate.low, estimate.high))
+    accuracy, low, high = (round(100 * value, 3) for value in (estimate.value, estimate.low, estimate.high))
     return accuracy, low, high
 
 
-def digest(board: Board) -> str:
-    """Return the sha256 of all that the picture of a board shows."""
-    found = standings(board)
-    panels = [asdict(ladder) | {"lines": list(map(asdict, lines(ladder, found)))} for ladder in board.ladders]
-    shown = {"board": _title(board), "chance": len(board.sources), "panels": panels}
+def digest(board: Board, found: Sequence[Standing]) -> str:
+    """Return the sha256 of all that the picture of a board, whose `standings` are given, shows."""
+    panels = [_facts(ladder) | {"lines": list(map(asdict, lines(ladder, found)))} for ladder in board.ladders]
+    shown = {"board": _title(board), "chance": len(board.shown.sources), "panels": panels}
     return sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
+def _facts(ladder: Ladder) -> dict[str, Any]:
+    severities = list(map(str, ladder.severities))
+    return {"title": ladder.label, "axis": ladder.axis, "severities": severities, "attacks": ladder.attacks}
 
 
 def digest_of(path: Path) -> str:
@@ -95,12 +102,11 @@ def digest_of(path: Path) -> str:
         return ""
 
 
-def png(board: Board) -> bytes:
+def png(board: Board, found: Sequence[Standing]) -> bytes:
     """Return the picture of a board with ladders, the same bytes for the same board and matplotlib."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
-    found = standings(board)
     looks = _looks(found)
     drawn = [lines(ladder, found) for ladder in board.ladders]
     rows = -(-len(drawn) // _PANELS)
@@ -110,18 +116,18 @@ def png(board: Board) -> bytes:
         _write(figure, board)
         panels = [figure.add_subplot(rows, _PANELS, number) for number in range(1, len(drawn) + 1)]
         for panel, ladder, own in zip(panels, board.ladders, drawn, strict=True):
-            _draw(panel, ladder, own, looks, 100 / len(board.sources))
+            _draw(panel, ladder, own, looks, 100 * board.task.chance(board.shown))
         labels = [_label(panel, own) for panel, own in zip(panels, drawn, strict=True)]
         figure.draw_without_rendering()  # gives panels their places
         for panel, own, names in zip(panels, drawn, labels, strict=True):
             _lead(panel, own, names, looks)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None, _DIGEST: digest(board)})
+        figure.savefig(buffer, format="png", metadata={"Software": None, _DIGEST: digest(board, found)})
     return buffer.getvalue()
 
 
 def _write(figure: "Figure", board: Board) -> None:
-    title = f"{_title(board)}: balanced accuracy in percent"
+    title = f"{_title(board)}: {board.task.measures[0].title} in percent"
     figure.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
     legend = "Mild to harsh from left to right; bands: 95 % intervals over test images; grey: floors; dotted: chance"
     figure.supxlabel(legend, x=0.01, ha="left", fontsize="small")
@@ -155,8 +161,8 @@ def _draw(panel: "Axes", ladder: Ladder, drawn: Sequence[Line], looks: _Looks, c
         if not line.floor:
             panel.fill_between(places, low, high, color=look["color"], alpha=0.13, linewidth=0)
     panel.axhline(chance, color="black", linewidth=0.8, linestyle=(0, (1, 3)))
-    panel.set_title(ladder.title, loc="left", fontsize="medium")
-    panel.set_xticks(places, ["clean", *ladder.severities])
+    panel.set_title(ladder.label, loc="left", fontsize="medium")
+    panel.set_xticks(places, ["clean", *map(str, ladder.severities)])
     panel.set_xlabel(ladder.axis)
     panel.set_ylim(0, 100)
     panel.set_xlim(-0.2, places[-1] + 0.1)

@@ -7,17 +7,29 @@ import csv as csv_module
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
-from gfp_bench.boards.ranking import Board, Cell, Ladder, Standing, standings
-from gfp_bench.boards.tables import Notes, Table, interval_table, ladder_table, main_table, percent, rank, short_table
+from gfp_bench.boards.board import Board, Result
+from gfp_bench.boards.ranking import Standing
+from gfp_bench.boards.tables import (
+    Notes,
+    Table,
+    interval_table,
+    ladder_table,
+    main_table,
+    measure_table,
+    rank,
+    short_table,
+    shown,
+)
+from gfp_bench.engine.plan import method_title
 from gfp_bench.metrics.confidence import RESAMPLES
+from gfp_bench.protocols.protocol import Ladder
 
-_ACCURACY = (
-    "Balanced accuracy in percent, averaged over seeds. In brackets its 95 % interval over test images: percentile "
+_HEADLINE = (
+    "{measure}, averaged over seeds. In brackets its 95 % interval over test images: percentile "
     f"bootstrap, {RESAMPLES:,} resamples of the groups within each source. `±`: standard deviation over seeds "
     "(ddof 1), where there are several. An interval without width means that no group differed, not certainty."
 )
@@ -40,12 +52,13 @@ _SCREEN = 80  # columns of a terminal
 _TITLE = 32  # columns that a method's title may have there
 
 
-def markdown(board: Board) -> str:
-    """Return the board as GitHub shows it."""
-    found, notes = standings(board), Notes()
+def markdown(board: Board, found: Sequence[Standing]) -> str:
+    """Return the board, whose `standings` are given, as GitHub shows it."""
+    notes = Notes()
     table = _markdown_table(main_table(board, found, notes))
     intervals = _markdown_table(interval_table(board, found, notes))
-    ladders = [_ladder_markdown(ladder, ladder_table(ladder, found, notes)) for ladder in board.ladders]
+    measures = _markdown_table(measure_table(board, found, notes)) if len(board.task.measures) > 1 else ""
+    ladders = [_ladder_markdown(ladder, ladder_table(board, ladder, found, notes)) for ladder in board.ladders]
     listed = [f"{number}. {text}" for number, text in enumerate(notes.texts, 1)]
     parts = [
         f"# {board.dataset}, {board.protocol}",
@@ -54,22 +67,23 @@ def markdown(board: Board) -> str:
         table,
         _bullets(_legend(board)),
         *(["Notes:", "\n".join(listed)] if listed else []),
-        *(["## Under attack, with intervals", intervals] if board.single_attacks else []),
+        *([f"## {board.first[1].capitalize()}, every measure", measures] if measures else []),
+        *(["## Under attack, with intervals", intervals] if board.single_columns else []),
         *(["## Under rising severity", f"![Accuracy against severity]({board.figure})", *ladders] if ladders else []),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _ladder_markdown(ladder: Ladder, table: Table) -> str:
-    return f"### {ladder.title}: {ladder.axis}\n\n{_markdown_table(table)}"
+    return f"### {ladder.label}: {ladder.axis}\n\n{_markdown_table(table)}"
 
 
-def screen(board: Board) -> str:
+def screen(board: Board, found: Sequence[Standing]) -> str:
     """Return the board in short, for a terminal: intervals, ties and notes stand in the Markdown."""
-    parts = [_simple(part) for part in _parts(short_table(board, standings(board)))]
-    attacked = "; under each attack: attacked → immunised" if board.single_attacks and board.immunised else ""
+    parts = [_simple(part) for part in _parts(short_table(board, found))]
+    attacked = "; under each attack: attacked → immunised" if board.single_columns and board.immunised else ""
     stepped = "; of each ladder: its mildest → its harshest step" if board.ladders else ""
-    legend = f"Balanced accuracy in percent{attacked}{stepped}."
+    legend = f"{_headline(board)}{attacked}{stepped}."
     return "\n\n".join([f"{board.dataset}, {board.protocol}", *parts, legend]) + "\n"
 
 
@@ -99,14 +113,15 @@ def _simple(rows: Table) -> str:
     return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, maxcolwidths=widths)
 
 
-def latex(board: Board) -> str:
+def latex(board: Board, found: Sequence[Standing]) -> str:
     """Return the tables for booktabs, with provenance as comments and notes below them."""
-    notes, found = Notes(), standings(board)
+    notes = Notes()
     tables = [
         _latex_table(main_table(board, found, notes)),
+        *([_latex_table(measure_table(board, found, notes))] if len(board.task.measures) > 1 else []),
         *(
-            f"\\par{{{_escaped(f'{ladder.title}: {ladder.axis}')}\\par}}\n"
-            + _latex_table(ladder_table(ladder, found, notes))
+            f"\\par{{{_escaped(f'{ladder.label}: {ladder.axis}')}\\par}}\n"
+            + _latex_table(ladder_table(board, ladder, found, notes))
             for ladder in board.ladders
         ),
     ]
@@ -120,9 +135,9 @@ def _latex_table(rows: Table) -> str:
     return tabulate(rows, headers="keys", tablefmt="latex_booktabs", disable_numparse=True)
 
 
-def csv(board: Board) -> str:
+def csv(board: Board, found: Sequence[Standing]) -> str:
     """Return every planned cell as a line at full precision; columns are the union of what cells have."""
-    lines = [_line(board, standing, cell) for standing in standings(board) for cell in standing.all_cells]
+    lines = [_line(board, standing, result) for standing in found for result in standing.all_results]
     columns = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv_module.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -131,50 +146,17 @@ def csv(board: Board) -> str:
     return text.getvalue()
 
 
-@dataclass(frozen=True)
-class Timing:
-    """What one trial cost.
-
-    Attributes:
-        title: Its row.
-        wall: Seconds from launch to end.
-        plugin: Seconds of these inside methods and attacks.
-        memory: Peak, in MB.
-    """
-
-    title: str
-    wall: float
-    plugin: float
-    memory: float
-
-
-def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
-    """Return what the trials of each row cost, as GitHub shows it; ``name`` is the board's."""
-    rows = []
-    for title in dict.fromkeys(timing.title for timing in timings):
-        own = [timing for timing in timings if timing.title == title]
-        harness = [timing.wall - timing.plugin for timing in own]
-        rows.append(
-            {
-                "method": f"`{title}`",
-                "trials": str(len(own)),
-                "trial s": f"{sum(timing.wall for timing in own):.1f}",
-                "in plugins s": f"{sum(timing.plugin for timing in own):.1f}",
-                "harness s": f"{sum(harness):.1f}",
-                "harness s a trial, at most": f"{max(harness):.2f}",
-                "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
-            }
-        )
-    legend = (
-        "Seconds are sums over trials, each that of the process that ended it: what was interrupted before is left "
-        "out. `harness`: what a trial took outside methods and attacks."
-    )
-    return f"# {name}: what it cost\n\n{_markdown_table(rows)}\n\n{legend}\n"
-
-
 def _legend(board: Board) -> list[str]:
-    attacked = [_IMMUNISED if board.immunised else _ATTACKED] if board.single_attacks else []
-    return [_ACCURACY, *attacked, *([_LADDERS] if board.ladders else []), _MARKS, _SEPARABILITY]
+    attacked = [_IMMUNISED if board.immunised else _ATTACKED] if board.single_columns else []
+    ladders = [_LADDERS] if board.ladders else []
+    separability = [_SEPARABILITY] if board.task.separability else []
+    return [_HEADLINE.format(measure=_headline(board)), *attacked, *ladders, _MARKS, *separability]
+
+
+def _headline(board: Board) -> str:
+    measure = board.task.measures[0]
+    title = measure.title[0].upper() + measure.title[1:]
+    return f"{title} in percent" if measure.percent else title
 
 
 def _draft(board: Board) -> list[str]:
@@ -184,23 +166,30 @@ def _draft(board: Board) -> list[str]:
 
 
 def _facts(board: Board) -> list[str]:
-    sizes = [int((board.labels == index).sum()) for index in range(len(board.sources))]
-    sources = ", ".join(f"{name} {size}" for name, size in zip(board.sources, sizes, strict=True))
+    images = board.shown
+    sizes = [int((images.labels == index).sum()) for index in range(len(images.sources))]
+    sources = ", ".join(f"{name} {size}" for name, size in zip(images.sources, sizes, strict=True))
     devices: dict[str, list[str]] = {}
     for row in board.rows:
-        devices.setdefault(row.device, []).append(row.title)
+        devices.setdefault(_devices(board, row.title), []).append(row.title)
     ran = [
         name if len(devices) == 1 else f"{name} ({', '.join(sorted(rows))})" for name, rows in sorted(devices.items())
     ]
     return [
         f"Dataset: `{board.dataset}`, digest `{board.digest[:12]}`.",
         f"Protocol: `{board.protocol}`.",
-        f"Test images: {len(board.labels)} ({sources}) in {len(set(board.groups.tolist()))} groups; chance is "
-        f"{percent(1 / len(board.sources))}.",
+        f"Test images: {len(images.labels)} ({sources}) in {len(set(images.groups.tolist()))} groups; chance is "
+        f"{shown(board.task.chance(images), board.task.measures[0])}.",
         f"Ran on: {'; '.join(ran)}.",
         *([f"Ran with: {', '.join(board.provenance)}."] if board.provenance else []),
         f"Made again from its records by `{board.rederive}`.",
     ]
+
+
+def _devices(board: Board, row: str) -> str:
+    return (
+        ", ".join(sorted({result.device for result in board.results if result.row == row and result.device})) or "none"
+    )
 
 
 def _bullets(lines: Sequence[str]) -> str:
@@ -224,10 +213,10 @@ def _latex_marks(text: str) -> str:
     return text
 
 
-def _line(board: Board, standing: Standing, cell: Cell) -> dict[str, Any]:
-    row, estimate = standing.row, standing.estimates.get(cell.place)
+def _line(board: Board, standing: Standing, result: Result) -> dict[str, Any]:
+    row, estimate, sources = standing.row, standing.estimates.get(result.place), board.shown.sources
     over_seeds = {
-        "mean": estimate and estimate.accuracy,
+        "mean": estimate and estimate.value,
         "low": estimate and estimate.low,
         "high": estimate and estimate.high,
         "sd": estimate and estimate.spread,
@@ -237,27 +226,30 @@ def _line(board: Board, standing: Standing, cell: Cell) -> dict[str, Any]:
         "digest": board.digest,
         "protocol": board.protocol,
         "method": row.title,
-        "settings": row.settings,
+        "settings": method_title("", row.settings),
         "weights": row.weights,
         "budget": row.budget,
-        "device": row.device,
+        "device": _devices(board, row.title),
         "deviations": "; ".join(row.deviations),
         "rank": rank(standing),
-        "condition": cell.condition,
-        "attack": cell.attack,
-        "seed": cell.seed,
-        "status": cell.status,
-        "reason": cell.reason,
-        **{f"balanced_accuracy.{name}_over_seeds": value for name, value in over_seeds.items()},
-        **dict(_flat(cell.metrics, "", board.sources)),
-        **dict(_flat(cell.separability, "separability.", board.sources)),
+        "condition": result.condition,
+        "attack": result.column,
+        "seed": result.seed,
+        **({"fold": result.fold} if any(one.fold for one in board.results) else {}),
+        "status": result.status,
+        "reason": result.reason,
+        **{f"{board.task.measures[0].key}.{name}_over_seeds": value for name, value in over_seeds.items()},
+        **dict(_flat(result.metrics, "", sources)),
+        **dict(_flat(result.separability, "separability.", sources)),
     }
 
 
 def _flat(values: Mapping[str, Any], prefix: str, sources: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield numbers and texts by dotted name, a list by source; matrices stay in the records."""
     for name, value in values.items():
-        if not isinstance(value, list | tuple):
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.", sources)
+        elif not isinstance(value, list | tuple):
             yield prefix + name, value
-        elif not isinstance(value[0], list | tuple):
+        elif len(value) == len(sources) and not isinstance(value[0], list | tuple):
             yield from ((f"{prefix}{name}.{source}", one) for source, one in zip(sources, value, strict=True))

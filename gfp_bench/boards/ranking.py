@@ -1,161 +1,36 @@
-"""What a leaderboard shows, before it is rounded: estimates over seeds and images, ranks and ties."""
+"""What a leaderboard shows, before it is rounded: estimates over seeds and images, ranks and ties. Torch-free."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Shaped
+from jaxtyping import Float
 
+from gfp_bench.boards.board import Board, Place, Result
+from gfp_bench.contracts.task import Measure, Outcome, Shown, Task
+from gfp_bench.engine.plan import Row
 from gfp_bench.errors import RecordError
-from gfp_bench.metrics.confidence import balanced_accuracy, bootstrap, interval, spread, ties
+from gfp_bench.metrics.confidence import bootstrap, image_weights, interval, mean_credit, spread, ties
 
-CLEAN = "clean"
-Status = Literal["done", "failed", "timeout", "skipped", "not run"]
-Place: TypeAlias = tuple[str, str]
-"""Condition and attack of a cell, each an attack's label or ``clean``."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with one set of settings.
-
-    Attributes:
-        title: Name and settings given, as the command line takes them; no two rows share it.
-        settings: All settings, for the CSV.
-        weights: "scratch", "imagenet", "local", or "" without trained weights.
-        budget: "smoke", "full", or "" where there is none.
-        floor: Whether it is a mark to be above rather than a contender.
-        deviations: What differs from the paper, a phrase each.
-        device: Where its cells ran.
-    """
-
-    title: str
-    settings: str = ""
-    weights: str = ""
-    budget: str = ""
-    floor: bool = False
-    deviations: tuple[str, ...] = ()
-    device: str = "cpu"
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One planned evaluation.
-
-    Attributes:
-        row: Title of its row.
-        condition: What the method was immunised against, or ``clean``.
-        attack: What the test images went through, or ``clean``.
-        seed: The trial's seed.
-        status: Whether there are numbers.
-        reason: Why not.
-        correct: Per test image, whether its source was named; of a done cell.
-        metrics: As recorded; of a done cell.
-        separability: Fields of `gfp_bench.metrics.separability.Separability`; of a done cell.
-    """
-
-    row: str
-    condition: str
-    attack: str
-    seed: int
-    status: Status
-    reason: str = ""
-    correct: Bool[np.ndarray, " n"] | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    separability: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def place(self) -> Place:
-        """Condition and attack."""
-        return self.condition, self.attack
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """One attack at several severities.
-
-    Attributes:
-        title: What the ladder is called.
-        axis: What a severity is, with its unit.
-        severities: From mild to harsh, as the protocol writes them.
-        attacks: Labels, likewise.
-    """
-
-    title: str
-    axis: str
-    severities: tuple[str, ...]
-    attacks: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Board:
-    """All that a leaderboard is made of; equal boards give equal bytes.
-
-    Attributes:
-        dataset: Its name.
-        digest: The manifest's, hexadecimal.
-        protocol: Name and version.
-        draft: Whether the protocol is one.
-        sources: Names in sorted order.
-        labels: True source of each test image, in the manifest's order.
-        groups: What ties test images together, likewise.
-        attacks: Labels in the protocol's order, those of ladders included.
-        rows: In any order.
-        cells: All that were planned, with numbers or without.
-        provenance: What every cell ran with, a phrase each.
-        rederive: The command that makes this board again.
-        ladders: Attacks that belong together.
-        figure: Name of the file with the ladders' curves.
-    """
-
-    dataset: str
-    digest: str
-    protocol: str
-    draft: bool
-    sources: tuple[str, ...]
-    labels: Integer[np.ndarray, " n"]
-    groups: Shaped[np.ndarray, " n"]
-    attacks: tuple[str, ...]
-    rows: tuple[Row, ...]
-    cells: tuple[Cell, ...]
-    provenance: tuple[str, ...]
-    rederive: str
-    ladders: tuple[Ladder, ...] = ()
-    figure: str = ""
-
-    @property
-    def single_attacks(self) -> tuple[str, ...]:
-        """Labels that stand in no ladder."""
-        stepped = {attack for ladder in self.ladders for attack in ladder.attacks}
-        return tuple(attack for attack in self.attacks if attack not in stepped)
-
-    @property
-    def immunised(self) -> bool:
-        """Whether the protocol immunises."""
-        return any(cell.condition != CLEAN for cell in self.cells)
-
-    @property
-    def places(self) -> list[Place]:
-        """What a row needs in order to be ranked."""
-        immunised = [(attack, attack) for attack in self.attacks] if self.immunised else []
-        return [(CLEAN, CLEAN), *((CLEAN, attack) for attack in self.attacks), *immunised]
+_Key: TypeAlias = tuple[str, Place]  # row and place
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A balanced accuracy in [0, 1], averaged over seeds.
+    """A measure, averaged over seeds and folds.
 
     Attributes:
-        accuracy: The estimate.
+        value: The estimate.
         low: Lower end of the 95 % interval over images.
         high: Upper end.
-        spread: Standard deviation over seeds (ddof 1), or None for one seed.
-        best: Whether no ranked row has a higher one.
+        spread: Standard deviation over seeds and folds (ddof 1), or None for a single one.
+        best: Whether no ranked row has a better one.
         tied: Whether it cannot be told from the best, which itself is tied too.
     """
 
-    accuracy: float
+    value: float
     low: float
     high: float
     spread: float | None
@@ -165,108 +40,181 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Standing:
-    """A row with its rank (None for a floor, or while cells are missing) and what it has at each place."""
+    """A row with its rank and what it has at each place.
+
+    Attributes:
+        row: The row.
+        rank: None for a floor, or while cells are missing.
+        results: By place, one for each seed and fold.
+        estimates: Of the headline, at each place where all seeds are done.
+        measures: Of the task's other measures, at the first place: by key an estimate, or why there is none.
+    """
 
     row: Row
     rank: int | None
-    cells: Mapping[Place, tuple[Cell, ...]]
+    results: Mapping[Place, tuple[Result, ...]]
     estimates: Mapping[Place, Estimate]
+    measures: Mapping[str, Estimate | str] = field(default_factory=dict)
 
     @property
-    def all_cells(self) -> list[Cell]:
+    def all_results(self) -> list[Result]:
         """Every planned cell, by place, then by seed."""
-        return [cell for seeds in self.cells.values() for cell in seeds]
+        return [result for seeds in self.results.values() for result in seeds]
 
 
 def standings(board: Board) -> list[Standing]:
     """Return the rows in order: those ranked, then floors, then those that miss cells.
 
     Raises:
-        RecordError: If a done cell's outcomes do not belong to the test images or to its metrics.
+        RecordError: If what is kept of a done cell does not belong to the test images or to its metrics.
     """
-    cells = {row.title: _by_place(cell for cell in board.cells if cell.row == row.title) for row in board.rows}
-    columns = _columns(board, cells)
+    headline, *others = board.task.measures
+    results = {row.title: _by_place(one for one in board.results if one.row == row.title) for row in board.rows}
+    done = {
+        (title, place): seeds
+        for title, places in results.items()
+        for place, seeds in places.items()
+        if all(result.status == "done" for result in seeds)
+    }
+    columns = _columns(board.task, headline, done)
     ranked = [
         row.title
         for row in board.rows
         if not row.floor and all((row.title, place) in columns for place in board.places)
     ]
-    clean = {title: columns[title, (CLEAN, CLEAN)].accuracy for title in ranked}
-    estimates = _estimates(columns, ranked)
+    sign = 1 if headline.higher_is_better else -1
+    first = {title: sign * columns[title, board.first].value for title in ranked}
+    estimates = _estimates(columns, ranked, headline)
+    at_first = {title: seeds for (title, place), seeds in done.items() if place == board.first}
+    measures = {measure.key: _measured(board, measure, at_first, ranked) for measure in others}
     found = []
     for row in board.rows:
-        rank = 1 + sum(other > clean[row.title] for other in clean.values()) if row.title in clean else None
+        rank = 1 + sum(other > first[row.title] for other in first.values()) if row.title in first else None
         own = {place: estimate for (title, place), estimate in estimates.items() if title == row.title}
-        found.append(Standing(row, rank, cells[row.title], own))
-    return sorted(found, key=_order)
+        told = {key: by_row[row.title] for key, by_row in measures.items() if row.title in by_row}
+        found.append(Standing(row, rank, results[row.title], own, told))
+    return sorted(found, key=lambda standing: _order(standing, board.first, sign))
 
 
-def _order(standing: Standing) -> tuple[int, float, str]:
+def _order(standing: Standing, first: Place, sign: int) -> tuple[int, float, str]:
     part = 0 if standing.rank else 1 if standing.row.floor else 2
-    clean = standing.estimates.get((CLEAN, CLEAN))
-    return part, -clean.accuracy if clean else 1.0, standing.row.title
+    estimate = standing.estimates.get(first)
+    return part, -sign * estimate.value if estimate else 1.0, standing.row.title
 
 
-def _by_place(cells: Iterable[Cell]) -> dict[Place, tuple[Cell, ...]]:
-    places: dict[Place, tuple[Cell, ...]] = {}
-    for cell in sorted(cells, key=lambda cell: (cell.place, cell.seed)):
-        places[cell.place] = (*places.get(cell.place, ()), cell)
-    return places
+def _by_place(results: Iterable[Result]) -> dict[Place, tuple[Result, ...]]:
+    ordered = sorted(results, key=lambda result: (result.place, result.seed, result.fold))
+    return {place: tuple(seeds) for place, seeds in groupby(ordered, key=lambda result: result.place)}
 
 
 @dataclass(frozen=True, eq=False)
 class _Column:
     """One row at one place, all seeds done."""
 
-    accuracy: float
+    value: float
     spread: float | None
     resampled: Float[np.ndarray, " r"]
 
 
-def _columns(board: Board, cells: Mapping[str, Mapping[Place, tuple[Cell, ...]]]) -> dict[tuple[str, Place], _Column]:
-    """Return what is complete, all drawn with the same resamples."""
-    correct = {
-        (title, place): np.stack([_outcomes(board, cell) for cell in seeds])
-        for title, places in cells.items()
-        for place, seeds in places.items()
-        if all(cell.status == "done" for cell in seeds)
-    }
-    if not correct:
+def _columns(task: Task, measure: Measure, done: Mapping[_Key, Sequence[Result]]) -> dict[_Key, _Column]:
+    """Return what is complete, all that shows the same images drawn with the same resamples."""
+    earned = {key: [_credit(task, measure, result) for result in seeds] for key, seeds in done.items()}
+    shown = {key: _outcome(seeds[0]).shown for key, seeds in done.items()}
+    found: dict[_Key, _Column] = {}
+    for images in {id(one): one for one in shown.values()}.values():
+        own = [key for key in done if shown[key] is images]
+        found |= _credited(images, {key: earned[key] for key in own if earned[key][0] is not None})
+        found |= {key: _resampled(task, measure, images, done[key]) for key in own if key not in found}
+    return {key: found[key] for key in done}
+
+
+def _credited(images: Shown, earned: Mapping[_Key, Sequence[Any]]) -> dict[_Key, _Column]:
+    """Return columns whose measure is a mean of credit, (n,) per seed: all are resampled in one go."""
+    if not earned:
         return {}
-    averaged = np.stack([seeds.mean(axis=0) for seeds in correct.values()])
-    accuracy = balanced_accuracy(averaged, board.labels).tolist()
-    resampled = bootstrap(averaged, board.labels, board.groups).T
-    spreads = [spread(balanced_accuracy(seeds, board.labels)) for seeds in correct.values()]
-    return dict(zip(correct, map(_Column, accuracy, spreads, resampled), strict=True))
+    by_seed = [np.stack(seeds) for seeds in earned.values()]
+    averaged = np.stack([seeds.mean(axis=0) for seeds in by_seed])
+    values = mean_credit(averaged, images.labels).tolist()
+    resampled = bootstrap(averaged, images.labels, images.groups).T
+    spreads = [spread(mean_credit(seeds, images.labels)) for seeds in by_seed]
+    return dict(zip(earned, map(_Column, values, spreads, resampled), strict=True))
 
 
-def _outcomes(board: Board, cell: Cell) -> Float[np.ndarray, " n"]:
-    what = f"cell {cell.row} {cell.condition}/{cell.attack} seed {cell.seed}"
-    if cell.correct is None or len(cell.correct) != len(board.labels):
-        got = "no" if cell.correct is None else len(cell.correct)
-        raise RecordError(f"{what} has {got} outcomes, expected {len(board.labels)}, one a test image; run it again")
-    correct = cell.correct.astype(np.float64)
-    derived, recorded = balanced_accuracy(correct[None], board.labels).item(), cell.metrics["balanced_accuracy"]
+def _resampled(task: Task, measure: Measure, images: Shown, seeds: Sequence[Result]) -> _Column:
+    values = np.array([result.metrics[measure.key] for result in seeds], dtype=np.float64)
+    drawn = [
+        np.concatenate(
+            [
+                task.resampled(_outcome(result), measure.key, weights)
+                for weights in image_weights(images.labels, images.groups)
+            ]
+        )
+        for result in seeds
+    ]
+    return _Column(float(values.mean()), spread(values), np.mean(drawn, axis=0))
+
+
+def _outcome(result: Result) -> Outcome:
+    if result.outcome is None:
+        raise RecordError(f"{_title(result)} is done, but nothing is kept of its images; run it again")
+    return result.outcome
+
+
+def _title(result: Result) -> str:
+    return f"cell {result.row} {result.condition}/{result.column} seed {result.seed}"
+
+
+def _credit(task: Task, measure: Measure, result: Result) -> Float[np.ndarray, " n"] | None:
+    """Return what each image earns, once it is known to belong to the images and to give the recorded value."""
+    outcome = _outcome(result)
+    for name, kept in outcome.kept.items():
+        if not name.startswith("fingerprint") and len(kept) != len(outcome.shown.labels):
+            raise RecordError(
+                f"{_title(result)} has {len(kept)} values of {name!r}, expected {len(outcome.shown.labels)}, one per "
+                "test image; run it again"
+            )
+    credit = task.credit(outcome, measure.key)
+    if credit is None:
+        return None
+    earned = np.asarray(credit, dtype=np.float64)
+    derived, recorded = mean_credit(earned[None], outcome.shown.labels).item(), result.metrics[measure.key]
     if abs(derived - recorded) > 1e-9:
         raise RecordError(
-            f"{what} records a balanced accuracy of {recorded}, but its outcomes give {derived}; "
+            f"{_title(result)} records a {measure.title} of {recorded}, but its outcomes give {derived}; "
             "one of its files was changed: restore both or run it again"
         )
-    return correct
+    return earned
 
 
-def _estimates(columns: Mapping[tuple[str, Place], _Column], ranked: list[str]) -> dict[tuple[str, Place], Estimate]:
+def _estimates(columns: Mapping[_Key, _Column], ranked: list[str], measure: Measure) -> dict[_Key, Estimate]:
     """Return every column's estimate, the best and their ties marked at each place among the ranked rows."""
-    best: set[tuple[str, Place]] = set()
-    tied: set[tuple[str, Place]] = set()
+    best: set[_Key] = set()
+    tied: set[_Key] = set()
+    sign = 1 if measure.higher_is_better else -1
     for place in {place for _, place in columns}:
         rivals = [(title, place) for title in ranked if (title, place) in columns]
         if rivals:
-            accuracy = np.array([columns[rival].accuracy for rival in rivals])
-            alike = ties(accuracy, np.stack([columns[rival].resampled for rival in rivals], axis=1))
-            best.update(rival for rival, value in zip(rivals, accuracy, strict=True) if value == accuracy.max())
+            values = np.array([sign * columns[rival].value for rival in rivals])
+            alike = ties(values, sign * np.stack([columns[rival].resampled for rival in rivals], axis=1))
+            best.update(rival for rival, value in zip(rivals, values, strict=True) if value == values.max())
             tied.update(rival for rival, one in zip(rivals, alike, strict=True) if one)
     return {
-        key: Estimate(column.accuracy, *interval(column.resampled), column.spread, key in best, key in tied)
+        key: Estimate(column.value, *interval(column.resampled), column.spread, key in best, key in tied)
         for key, column in columns.items()
     }
+
+
+def _measured(
+    board: Board, measure: Measure, done: Mapping[str, Sequence[Result]], ranked: list[str]
+) -> dict[str, Estimate | str]:
+    """Return a measure of each row at the first place, or why it has no value there."""
+    reasons = {
+        title: next(
+            (str(one.metrics["undefined"][measure.key]) for one in seeds if one.metrics.get(measure.key) is None), ""
+        )
+        for title, seeds in done.items()
+    }
+    defined = {(title, board.first): seeds for title, seeds in done.items() if not reasons[title]}
+    estimates = _estimates(_columns(board.task, measure, defined), ranked, measure)
+    told: dict[str, Estimate | str] = {title: reason for title, reason in reasons.items() if reason}
+    return told | {title: estimate for (title, _), estimate in estimates.items()}

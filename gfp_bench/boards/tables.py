@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from gfp_bench.boards.ranking import CLEAN, Board, Cell, Estimate, Ladder, Place, Row, Standing
+from gfp_bench.boards.board import Board, Place, Result
+from gfp_bench.boards.ranking import Estimate, Standing
+from gfp_bench.contracts.task import CLEAN, Measure
+from gfp_bench.engine.plan import Row
+from gfp_bench.protocols.protocol import Ladder
 
-_CLEAN = (CLEAN, CLEAN)
 Table = list[dict[str, str]]
 """One dict a line, text by column, in the Markdown that every form starts from."""
 
@@ -23,71 +26,97 @@ class Notes:
 
 
 def main_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
-    """Return one line a row: clean, and under each attack before and after immunisation."""
+    """Return one line per row: the first place, and each attack before and after immunisation."""
+    headline = board.task.measures[0]
     return [
         {
             "rank": rank(standing),
             "method": f"`{standing.row.title}`" + _deviations(standing.row, notes),
             "weights, budget": ", ".join(filter(None, (standing.row.weights, standing.row.budget))) or "none",
-            "balanced accuracy": _at(standing, _CLEAN, notes, _with_interval),
-            **{attack: _both(standing, _under(board, attack), notes) for attack in board.single_attacks},
-            **_separability(standing, notes),
+            headline.title: _at(standing, board.first, notes, _with_interval(headline)),
+            **{name: _both(standing, _under(board, name), notes, headline) for name in board.single_columns},
+            **(_separability(standing, board.first, notes) if board.task.separability else {}),
         }
         for standing in found
     ]
 
 
 def short_table(board: Board, found: Sequence[Standing]) -> Table:
-    """Return one line a row in percent, under attack in whole percent; of a ladder its mildest and harshest step."""
-    columns = {attack: _under(board, attack) for attack in board.single_attacks}
-    columns |= {ladder.title: [(CLEAN, ladder.attacks[0]), (CLEAN, ladder.attacks[-1])] for ladder in board.ladders}
+    """Return one line per row, under attack in short; of a ladder its mildest and harshest step."""
+    headline = board.task.measures[0]
+    columns = {name: _under(board, name) for name in board.single_columns}
+    columns |= {ladder.label: [(CLEAN, ladder.attacks[0]), (CLEAN, ladder.attacks[-1])] for ladder in board.ladders}
     return [
         {
             "rank": rank(standing),
             "method": standing.row.title,
-            "clean": _short(standing, _CLEAN, 1),
-            **{title: _short_pair(standing, places) for title, places in columns.items()},
+            board.first[1]: _short(standing, board.first, headline, 1),
+            **{title: _short_pair(standing, places, headline) for title, places in columns.items()},
         }
         for standing in found
     ]
 
 
-def _short_pair(standing: Standing, places: Sequence[Place]) -> str:
-    texts = [_short(standing, place, 0) for place in places]
+def _short_pair(standing: Standing, places: Sequence[Place], measure: Measure) -> str:
+    texts = [_short(standing, place, measure, 0) for place in places]
     if not any(place in standing.estimates for place in places):
         texts = list(dict.fromkeys(texts))
     return " → ".join(texts)
 
 
-def _short(standing: Standing, place: Place, digits: int) -> str:
+def _short(standing: Standing, place: Place, measure: Measure, digits: int) -> str:
     estimate = standing.estimates.get(place)
     if estimate:
-        return f"{100 * estimate.accuracy:.{digits}f}"
-    lacking = [cell.status for cell in standing.cells.get(place, ()) if cell.status != "done"]
+        return f"{100 * estimate.value:.{digits}f}" if measure.percent else shown(estimate.value, measure)
+    lacking = [result.status for result in standing.results.get(place, ()) if result.status != "done"]
     return lacking[0] if lacking else "not run"
 
 
 def interval_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
-    """Return one line a row and attack, with what the main table has no room for."""
+    """Return one line per row and attack, with what the main table has no room for."""
+    show = _with_interval(board.task.measures[0])
     return [
         {"method": f"`{standing.row.title}`", "attack": attack}
         | {
-            name: _at(standing, place, notes, _with_interval)
+            name: _at(standing, place, notes, show)
             for name, place in zip(("attacked", "immunised"), _under(board, attack), strict=False)
         }
         for standing in found
-        for attack in board.single_attacks
+        for attack in board.single_columns
     ]
 
 
-def ladder_table(ladder: Ladder, found: Sequence[Standing], notes: Notes) -> Table:
-    """Return one line a row: clean, and under each severity."""
-    places = {"clean": _CLEAN} | {
-        severity: (CLEAN, attack) for severity, attack in zip(ladder.severities, ladder.attacks, strict=True)
+def measure_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
+    """Return one line per row: every measure of the task at the first place, with its interval."""
+    headline, *others = board.task.measures
+    return [
+        {
+            "method": f"`{standing.row.title}`",
+            headline.title: _at(standing, board.first, notes, _with_interval(headline)),
+            **{measure.title: _measured(standing, board.first, measure, notes) for measure in others},
+        }
+        for standing in found
+    ]
+
+
+def _measured(standing: Standing, first: Place, measure: Measure, notes: Notes) -> str:
+    told = standing.measures.get(measure.key)
+    if told is None:
+        return _missing(standing.results.get(first, ()), notes)
+    return (
+        _with_interval(measure)(told) if isinstance(told, Estimate) else "undefined" + notes.mark(f"Undefined: {told}.")
+    )
+
+
+def ladder_table(board: Board, ladder: Ladder, found: Sequence[Standing], notes: Notes) -> Table:
+    """Return one line per row: the first place, and each severity."""
+    show = _value(board.task.measures[0])
+    places = {board.first[1]: board.first} | {
+        str(severity): (CLEAN, attack) for severity, attack in zip(ladder.severities, ladder.attacks, strict=True)
     }
     return [
         {"method": f"`{standing.row.title}`"}
-        | {column: _at(standing, place, notes, _value) for column, place in places.items()}
+        | {column: _at(standing, place, notes, show) for column, place in places.items()}
         for standing in found
     ]
 
@@ -110,25 +139,25 @@ def _deviations(row: Row, notes: Notes) -> str:
 def _at(standing: Standing, place: Place, notes: Notes, show: Callable[[Estimate], str]) -> str:
     """Return what a row has at a place, or why it has nothing there."""
     estimate = standing.estimates.get(place)
-    return show(estimate) if estimate else _missing(standing.cells.get(place, ()), notes)
+    return show(estimate) if estimate else _missing(standing.results.get(place, ()), notes)
 
 
-def _both(standing: Standing, places: Sequence[Place], notes: Notes) -> str:
-    texts = [_at(standing, place, notes, _value) for place in places]
+def _both(standing: Standing, places: Sequence[Place], notes: Notes, measure: Measure) -> str:
+    texts = [_at(standing, place, notes, _value(measure)) for place in places]
     if not any(place in standing.estimates for place in places):
         texts = list(dict.fromkeys(texts))  # one reason need not be read twice
     return " → ".join(texts)
 
 
-def _missing(cells: Sequence[Cell], notes: Notes) -> str:
-    if not cells:
+def _missing(results: Sequence[Result], notes: Notes) -> str:
+    if not results:
         return "not run" + notes.mark("Not run: not in the plan.")
-    lacking = [cell for cell in cells if cell.status != "done"]
+    lacking = [result for result in results if result.status != "done"]
     texts = []
-    for status in dict.fromkeys(cell.status for cell in lacking):
-        own = [cell for cell in lacking if cell.status == status]
-        count = f" {len(own)}/{len(cells)}" if len(cells) > 1 else ""
-        reasons = sorted({_code(cell.reason or "no result yet") for cell in own})
+    for status in dict.fromkeys(result.status for result in lacking):
+        own = [result for result in lacking if result.status == status]
+        count = f" {len(own)}/{len(results)}" if len(results) > 1 else ""
+        reasons = sorted({_code(result.reason or "no result yet") for result in own})
         texts.append(status + count + notes.mark(f"{status.capitalize()}: {'; '.join(reasons)}."))
     return ", ".join(texts)
 
@@ -138,11 +167,11 @@ def _code(reason: str) -> str:
     return "`" + " ".join(reason.replace("`", "'").split()) + "`"
 
 
-def _separability(standing: Standing, notes: Notes) -> dict[str, str]:
-    if _CLEAN not in standing.estimates:
-        missing = _missing(standing.cells.get(_CLEAN, ()), notes)
+def _separability(standing: Standing, first: Place, notes: Notes) -> dict[str, str]:
+    if first not in standing.estimates:
+        missing = _missing(standing.results.get(first, ()), notes)
         return {"FDR (equal)": missing, "n, d": missing}
-    found = [cell.separability for cell in standing.cells[_CLEAN]]
+    found = [result.separability for result in standing.results[first]]
     shape = f"{found[0]['n']}, {found[0]['d']}"
     reasons = sorted({one["reason"] for one in found if one["reason"]})
     why = notes.mark(f"FDR undefined: {'; '.join(reasons)}.") if reasons else ""
@@ -157,14 +186,26 @@ def _separability(standing: Standing, notes: Notes) -> dict[str, str]:
     return {"FDR (equal)": f"{_ratio(sum(values) / len(values))} [{permuted}]", "n, d": shape}
 
 
-def _value(estimate: Estimate) -> str:
-    text = percent(estimate.accuracy)
-    return f"**{text}**" if estimate.best else text + "†" * estimate.tied
+def _value(measure: Measure) -> Callable[[Estimate], str]:
+    def show(estimate: Estimate) -> str:
+        text = shown(estimate.value, measure)
+        return f"**{text}**" if estimate.best else text + "†" * estimate.tied
+
+    return show
 
 
-def _with_interval(estimate: Estimate) -> str:
-    text = f"{_value(estimate)} [{percent(estimate.low)}, {percent(estimate.high)}]"
-    return text if estimate.spread is None else f"{text} ± {percent(estimate.spread)}"
+def _with_interval(measure: Measure) -> Callable[[Estimate], str]:
+    def show(estimate: Estimate) -> str:
+        low, high = shown(estimate.low, measure), shown(estimate.high, measure)
+        text = f"{_value(measure)(estimate)} [{low}, {high}]"
+        return text if estimate.spread is None else f"{text} ± {shown(estimate.spread, measure)}"
+
+    return show
+
+
+def shown(value: float, measure: Measure) -> str:
+    """Return a measure's value as boards print it."""
+    return percent(value) if measure.percent else f"{value:.3g}"
 
 
 def percent(fraction: float) -> str:

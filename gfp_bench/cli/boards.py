@@ -12,6 +12,7 @@ from gfp_bench.cli.running import Output
 
 if TYPE_CHECKING:
     from gfp_bench.data.manifest import Manifest
+    from gfp_bench.engine.plan import Plan
 
 Boards = Annotated[Path, typer.Option("--boards", help="The folder of published boards.")]
 
@@ -24,30 +25,32 @@ def leaderboard(
     boards: Boards = Path("leaderboards"),
 ) -> None:
     """Print the board of a results folder, or check those that are published."""
-    from gfp_bench.boards import formats as tables
-    from gfp_bench.boards.assembly import board_of, stored_plan
+    from gfp_bench.boards import formats
+    from gfp_bench.boards.assembly import board_of
+    from gfp_bench.boards.ranking import standings
     from gfp_bench.engine.records import Store
 
     if check:
         _check(boards)
         return
-    writers = {"md": tables.markdown, "csv": tables.csv, "latex": tables.latex}
+    writers = {"md": formats.markdown, "csv": formats.csv, "latex": formats.latex}
     if form not in writers:
         raise typer.BadParameter(f"{form!r} is no format; expected md, csv or latex", param_hint="--format")
-    root = output or results()
-    plan = stored_plan(root)
-    say(writers[form](board_of(plan, _manifest(plan.dataset), Store(root))))
+    store = Store(output or results())
+    plan = store.plan()
+    board = board_of(plan, manifests_of(plan), store)
+    say(writers[form](board, standings(board)))
 
 
 @app.command()
 def publish(output: Output = None, boards: Boards = Path("leaderboards")) -> None:
     """Copy a results folder's records into the published boards and write the board there."""
-    from gfp_bench.boards import assembly as published
+    from gfp_bench.boards import publication
     from gfp_bench.engine.records import Store
 
-    root = output or results()
-    plan = published.stored_plan(root)
-    say(str(published.publish(plan, _manifest(plan.dataset), Store(root), boards)))
+    store = Store(output or results())
+    plan = store.plan()
+    say(str(publication.publish(plan, manifests_of(plan), store, boards)))
 
 
 @app.command()
@@ -56,13 +59,12 @@ def show(
     output: Output = None,
 ) -> None:
     """Print the records of a trial or a cell as JSON."""
-    from gfp_bench.boards.assembly import stored_plan
     from gfp_bench.engine.records import Store
 
     store = Store(output or results())
     found = [
         asdict(kept)
-        for planned in stored_plan(store.root).trials
+        for planned in store.plan().trials
         for cell in planned.cells
         if trial == planned.title or cell.key.startswith(trial)
         if (kept := store.record(planned, cell) or store.failure(planned, cell))
@@ -74,15 +76,17 @@ def show(
 
 def _check(folder: Path) -> None:
     """Exit with `DRIFT` unless every published board is what its records give."""
-    from gfp_bench.boards.assembly import drift, stored_plan
+    from gfp_bench.boards.publication import drift
+    from gfp_bench.engine.records import Store
 
     names = sorted(
         path.name for path in (folder / "records").glob("*") if path.is_dir() and not path.name.startswith(".")
     )
     found = []
     for name in names:
-        board = folder / f"{name}.md"
-        found += drift(board, _manifest(stored_plan(folder / "records" / name).dataset))
+        store = Store(folder / "records" / name)
+        plan = store.plan()
+        found += drift(folder / f"{name}.md", plan, manifests_of(plan), store)
     for sentence in found:
         say(sentence)
     if found:
@@ -90,8 +94,11 @@ def _check(folder: Path) -> None:
     say(f"{len(names)} published boards are what their records give")
 
 
-def _manifest(dataset: str) -> "Manifest":
+def manifests_of(plan: "Plan") -> "dict[str, Manifest]":
+    """Return the datasets that a plan reads, by name."""
     from gfp_bench.data.catalogue import find_dataset
     from gfp_bench.data.manifest import read_manifest
 
-    return read_manifest(find_dataset(dataset, data_folders(), cache()))
+    names = (plan.dataset, *plan.task.datasets)
+    found = (read_manifest(find_dataset(name, data_folders(), cache())) for name in names)
+    return {manifest.name: manifest for manifest in found}

@@ -11,9 +11,15 @@ from rich.progress import Progress as Bars
 
 from gfp_bench.cli import tell
 from gfp_bench.contracts.monitor import Monitor
-from gfp_bench.engine.runner import Event
-
-_ENDS = ("finished", "failed", "timeout", "busy")
+from gfp_bench.engine.events import (
+    CellDone,
+    CellsFailed,
+    RunEvent,
+    TrialBusy,
+    TrialFinished,
+    TrialProgress,
+    TrialStarted,
+)
 
 
 class Progress:
@@ -45,7 +51,7 @@ class Progress:
         if self._bars:
             self._bars.stop()
 
-    def report(self, event: Event) -> None:
+    def report(self, event: RunEvent) -> None:
         """Show one event."""
         with self._lock:
             line = _line(event)
@@ -53,29 +59,30 @@ class Progress:
                 if line:
                     tell(line)
                 return
-            if line and event.kind != "done":
+            if line and not isinstance(event, CellDone):
                 self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._draw(self._bars, event)
 
-    def _draw(self, bars: Bars, event: Event) -> None:
-        if event.kind == "started" and event.trial.key not in self._tasks:
-            self._tasks[event.trial.key] = bars.add_task(event.trial.title, total=None, values="")
-        elif event.kind == "progress":
-            values = " ".join(f"{name} {value:.3g}" for name, value in event.values.items())
-            bars.update(self._tasks[event.trial.key], completed=event.step, total=event.total or None, values=values)
-        elif event.kind in _ENDS and event.trial.key in self._tasks:
-            bars.remove_task(self._tasks.pop(event.trial.key))
+    def _draw(self, bars: Bars, event: RunEvent) -> None:
+        key = event.trial.key
+        match event:
+            case TrialStarted() if key not in self._tasks:
+                self._tasks[key] = bars.add_task(event.trial.title, total=None, values="")
+            case TrialProgress(progress=now):
+                values = " ".join(f"{name} {value:.3g}" for name, value in now.values.items())
+                bars.update(self._tasks[key], completed=now.step, total=now.total or None, values=values)
+            case TrialFinished() | CellsFailed() | TrialBusy() if key in self._tasks:
+                bars.remove_task(self._tasks.pop(key))
 
 
-def _line(event: Event) -> str:
-    match event.kind:
-        case "done":
-            return f"done: {event.trial.title}, {event.cell}"
-        case "failed" | "timeout":
-            cell = f", {event.cell}" if event.cell else ""
-            return f"{event.kind}: {event.trial.title}{cell}: {event.text}"
-        case "busy":
-            return f"busy: {event.trial.title} is in the hands of {event.text}; left to it"
+def _line(event: RunEvent) -> str:
+    match event:
+        case CellDone(trial, cell):
+            return f"done: {trial.title}, {cell}"
+        case CellsFailed(trial, cells, kind, reason):
+            return f"{kind}: {trial.title}, {', '.join(cells)}: {reason}"
+        case TrialBusy(trial, holder):
+            return f"busy: {trial.title} is locked by {holder}; left to it"
     return ""
 
 

@@ -43,36 +43,43 @@ def run(
     memory: Annotated[float | None, typer.Option(help="GB that a trial on the CPU may allocate.")] = None,
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints of a training.")] = 30,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Run one trial in this process, without limits: breakpoints work.")
+    ] = False,
 ) -> None:
     """Run what is not done yet, then print the board. The same command again goes on where it was."""
     from gfp_bench.cli.progress import Progress
     from gfp_bench.data.dataset import Dataset
-    from gfp_bench.engine.runner import Options
-    from gfp_bench.engine.runner import run as execute
+    from gfp_bench.engine import runner
 
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter(f"{device!r} is no device; expected auto, cpu or cuda", param_hint="--device")
-    plan, manifest = _requested(dataset, protocol, method, seeds, limit, plugin)
-    options = Options(
-        manifest.file,
-        cache(),
-        output or results(),
-        jobs,
-        device,
-        timeout,
-        idle_timeout,
-        int(memory * 1e9) if memory else None,
-        retry_failed,
-        tuple(plugin or ()),
-        checkpoint_every,
+    plan, manifests = _requested(dataset, protocol, method, seeds, limit, plugin)
+    options = runner.Options(
+        manifests={name: manifest.file for name, manifest in manifests.items()},
+        cache=cache(),
+        results=output or results(),
+        jobs=jobs,
+        device=device,
+        timeout=timeout,
+        idle_timeout=idle_timeout,
+        memory=int(memory * 1e9) if memory else None,
+        retry_failed=retry_failed,
+        plugin_files=tuple(plugin or ()),
+        checkpoint_every=checkpoint_every,
     )
-    Dataset(manifest, cache()).pixels()  # checked and decoded once, before any trial's clock runs
+    for manifest in manifests.values():
+        Dataset(manifest, cache()).pixels()  # checked and decoded once, before any trial's clock runs
     try:
         with Progress() as progress:
-            execute(plan, options, progress.report)
+            if debug:
+                trial = runner.debug(plan, options, progress.report)
+                tell(f"{trial.title} came to its end; the same command takes the next trial")
+                return
+            runner.run(plan, options, progress.report)
     except KeyboardInterrupt:
         stop(INTERRUPTED, "interrupted; what is done is kept, the same command goes on")
-    _conclude(plan, manifest, options.results)
+    _conclude(plan, manifests, options.results)
 
 
 @app.command("plan")
@@ -103,11 +110,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One object a cell.")] = False,
 ) -> None:
     """Say how far the last plan of a results folder is."""
-    from gfp_bench.boards.assembly import stored_plan
     from gfp_bench.engine.records import Store
 
     store = Store(output or results())
-    plan = stored_plan(store.root)
+    plan = store.plan()
     if as_json:
         say(json.dumps([_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells], indent=1))
         return
@@ -121,21 +127,28 @@ def _requested(
     seeds: str | None,
     limit: int | None,
     files: list[Path] | None,
-) -> "tuple[Plan, Manifest]":
-    """Return the plan that the options ask for; what they leave open stands in the default."""
+) -> "tuple[Plan, dict[str, Manifest]]":
+    """Return the plan that the options ask for, the default where they ask for nothing, and the datasets it reads."""
     from gfp_bench.contracts.settings import parse_spec
     from gfp_bench.data.catalogue import find_dataset
     from gfp_bench.data.manifest import read_manifest
     from gfp_bench.engine.plan import make_plan
     from gfp_bench.protocols.protocol import load_default, load_protocol
     from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.tasks import load_task
+
+    def named(name: str) -> "Manifest":
+        return read_manifest(find_dataset(name, data_folders(), cache()))
 
     default = load_default()
-    manifest = read_manifest(find_dataset(dataset or default.dataset, data_folders(), cache()))
+    manifest = named(dataset or default.dataset)
     specs = [parse_spec(spec) for spec in (methods or default.methods)]
     chosen = default.seeds if seeds is None else None if seeds == "protocol" else _numbers(seeds)
     recipe = load_protocol(protocol or default.protocol)
-    return make_plan(manifest, recipe, specs, load_plugins(files or ()), seeds=chosen, limit=limit), manifest
+    others = {name: named(name) for name in load_task(recipe.task, recipe.options).datasets}
+    plugins = load_plugins(files or ())
+    plan = make_plan(manifest, recipe, specs, plugins, seeds=chosen, limit=limit, others=others)
+    return plan, {one.name: one for one in (manifest, *others.values())}
 
 
 def _numbers(text: str) -> list[int]:
@@ -149,30 +162,43 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _conclude(plan: "Plan", manifest: "Manifest", folder: Path) -> None:
+def _conclude(plan: "Plan", manifests: "dict[str, Manifest]", folder: Path) -> None:
     """Print the board, where it lies, and what became of the cells; exit with 1 if any has failed."""
-    from gfp_bench.boards.assembly import board_of, write_board
+    from gfp_bench.boards.assembly import board_of
     from gfp_bench.boards.formats import screen
+    from gfp_bench.boards.publication import write_board
+    from gfp_bench.boards.ranking import standings
     from gfp_bench.engine.records import Store
 
     store = Store(folder)
-    board = board_of(plan, manifest, store)
-    path = write_board(board, plan, store, folder)
-    say(screen(board) if sys.stdout.isatty() else path.read_text())
+    board = board_of(plan, manifests, store)
+    found = standings(board)
+    path = write_board(board, found, plan, store, folder)
+    say(screen(board, found) if sys.stdout.isatty() else path.read_text())
     states = [_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells]
     counts = Counter(state["status"] for state in states)
     tell(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-    for state in states:
-        if state["status"] in ("failed", "timeout"):
-            tell(
-                f"{state['status']}: {state['trial']}, {state['cell']}: {state['reason']}\n"
-                f"  log: {folder / state['log']}"
-            )
+    for line in _causes(states, folder):
+        tell(line)
     tell(f"board: {path}")
     if counts["failed"] or counts["timeout"]:
         stop(1, "some cells failed; mend the cause, then run the same command with --retry-failed")
     if counts["not run"]:
         stop(1, "some cells are left to another run; the same command again takes what it leaves")
+
+
+def _causes(states: list[dict[str, Any]], folder: Path) -> list[str]:
+    """Return a paragraph for each cause of failure, however many cells it cost."""
+    causes: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for state in states:
+        if state["status"] in ("failed", "timeout"):
+            causes.setdefault((state["status"], state["reason"]), []).append(state)
+    lines = []
+    for (status, reason), lost in causes.items():
+        more = f" and {len(lost) - 1} more cells" if len(lost) > 1 else ""
+        first = lost[0]
+        lines.append(f"{status}: {first['trial']}, {first['cell']}{more}: {reason}\n  log: {folder / first['log']}")
+    return lines
 
 
 def _cell_state(store: "Store", trial: Any, cell: Any) -> dict[str, Any]:  # Trial, Cell: torch-free, imported late
@@ -199,5 +225,5 @@ def _table(plan: "Plan", store: "Store") -> None:
         total += counts
     say(tabulate(rows, headers=["trial", *statuses], tablefmt="simple"))
     say(f"\n{plan.dataset}, {plan.protocol.id}: {len(rows)} trials, {total.total()} cells, {total['done']} done")
-    for path in store.stale(plan.trials):
+    for path in store.stale(plan):
         say(f"stale: {path} (made by another version, dataset or limit; no board takes it)")

@@ -1,6 +1,7 @@
 """What plugins are told of a dataset before any image is read. Torch-free."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 REAL = "real"
 """The source that is no generative model."""
@@ -23,5 +24,9 @@ class DatasetFacts(Protocol):
         """(3, h, w), in pixels."""
 
     @property
-    def splits(self) -> dict[str, int]:
+    def splits(self) -> Mapping[str, int]:
         """Number of images in each split."""
+
+    @property
+    def sources(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is known of each source: family, loss, up-sampling, ..."""

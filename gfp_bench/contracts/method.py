@@ -29,6 +29,7 @@ class Method(ABC):
         paper: Where it was published, or "" for a floor.
         version: Raised by hand whenever results change.
         stochastic: Whether the seed matters; if not, the method runs once, whatever the seeds.
+        preload: Modules that take long to import and that `fit` imports; a run loads them once for all trials.
         floor: Whether every plan includes it, as a mark to be above.
         weights: "" without trained weights, else "scratch", "imagenet" or "local"; may be set in ``__init__``.
         deviations: What differs from the paper, a phrase each, for the footnotes of a board.
@@ -38,6 +39,7 @@ class Method(ABC):
     paper: ClassVar[str]
     version: ClassVar[int]
     stochastic: ClassVar[bool] = True
+    preload: ClassVar[tuple[str, ...]] = ()
     floor: ClassVar[bool] = False
     weights: str = ""
     deviations: tuple[str, ...] = ()
@@ -67,6 +69,19 @@ class Method(ABC):
     def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Adapt the fitted method to an attack, given sets that attack every image; refits by default."""
         self.fit(train, val, rng=rng, monitor=monitor)
+
+    def partial_fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        """Learn further sources, given images of these alone; scores then have a column for every source known.
+
+        Columns are in the sorted order of all names known, so a method that implements this keeps the names of
+        ``train.sources``.
+        """
+        raise PluginError(f"method {self.name!r} cannot learn sources that arrive later; it has no partial_fit()")
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether the method implements `partial_fit`."""
+        return type(self).partial_fit is not Method.partial_fit
 
     def skip(self, dataset: DatasetFacts) -> str | None:
         """Return why the method cannot run on a dataset (too small, no ``real``), or None."""

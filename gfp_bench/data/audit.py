@@ -15,7 +15,7 @@ from PIL import Image
 from gfp_bench.data.decoding import open_image
 from gfp_bench.data.manifest import Manifest, read_index
 from gfp_bench.data.reader import Files, Progress, in_threads, read_images
-from gfp_bench.metrics.confidence import balanced_accuracy, bootstrap, interval
+from gfp_bench.metrics.confidence import bootstrap, interval, mean_credit
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
 
@@ -98,7 +98,7 @@ def told_by_files(files: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     for name, columns in (("facts", FACTS), ("bytes", ("bin",))):
         correct = (_guesses(binned[train], val, list(columns)) == val["source"]).to_numpy(np.float64)[None]
         drawn = bootstrap(correct, labels, val["group"].to_numpy(str))[:, 0]
-        found[name] = float(balanced_accuracy(correct, labels)[0]), *interval(drawn)
+        found[name] = float(mean_credit(correct, labels)[0]), *interval(drawn)
     return found
 
 

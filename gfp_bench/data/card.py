@@ -21,7 +21,7 @@ from gfp_bench.contracts.types import Images
 from gfp_bench.data.audit import file_facts, told_by_files
 from gfp_bench.data.dataset import Dataset
 from gfp_bench.errors import UsageError
-from gfp_bench.metrics.confidence import balanced_accuracy, bootstrap, interval
+from gfp_bench.metrics.confidence import bootstrap, interval, mean_credit
 from gfp_bench.metrics.distances import moment_distances, nearest
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
@@ -236,4 +236,4 @@ def accuracy_on_val(method: Method, train: ImageSet, val: ImageSet) -> tuple[flo
     labels = val.labels.numpy()
     correct = (answers.numpy() == labels).astype(np.float64)[None]
     drawn = bootstrap(correct, labels, np.array(val.groups))[:, 0]
-    return float(balanced_accuracy(correct, labels)[0]), *interval(drawn)
+    return float(mean_credit(correct, labels)[0]), *interval(drawn)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.data.catalogue import DEFAULT_CACHE, find_dataset
+from gfp_bench.data.index import rows_of
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
 from gfp_bench.data.reader import Progress, read_images
 from gfp_bench.errors import DatasetError, UsageError, unknown
@@ -62,30 +63,39 @@ class Dataset:
         """The checked index, see `read_index`; row i describes image i of the cache."""
         return read_index(self.manifest)
 
-    def split(self, name: str, *, device: torch.device | str = "cpu", limit: int | None = None) -> ImageSet:
+    def split(
+        self,
+        name: str,
+        *,
+        device: torch.device | str = "cpu",
+        limit: int | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> ImageSet:
         """Return a split's images, in an order that tells nothing of their sources.
 
         Args:
             name: The split.
             device: Where batches go.
-            limit: At most so many images a source, always the same ones; all by default.
+            limit: At most so many images per source, always the same ones; all by default.
+            sources: Images of these alone, whose labels index into their sorted names; all by default.
 
         Raises:
-            UsageError: If there is no such split or ``limit`` is below 1.
+            UsageError: If there is no such split or source, or ``limit`` is below 1.
             DatasetError: If files are damaged or the cache cannot be written.
         """
         if name not in self.manifest.splits:
             raise unknown("split", name, self.manifest.splits)
         if limit is not None and limit < 1:
             raise UsageError(f"limit is {limit}, expected at least 1 image a source; raise or omit it")
+        names = self.sources if sources is None else tuple(sorted(sources))
+        if strange := sorted({*names} - {*self.sources}):
+            raise unknown("source", strange[0], self.sources)
         pixels = self.pixels()
-        chosen = self.index[self.index["split"] == name]
-        if limit is not None:
-            chosen = chosen.groupby("source").head(limit)
+        chosen = rows_of(self.index, name, names, limit)
         return ImageSet(
             pixels,
-            np.searchsorted(self.sources, chosen["source"].to_list()).astype(np.int64),
-            sources=self.sources,
+            np.searchsorted(names, chosen["source"].to_list()).astype(np.int64),
+            sources=names,
             ids=chosen["id"].to_list(),
             groups=chosen["group"].to_list(),
             rows=chosen.index.to_numpy(dtype=np.int64),

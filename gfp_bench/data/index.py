@@ -53,6 +53,12 @@ def from_parquet(file: Path) -> pd.DataFrame:
         raise DatasetError(f"index {file} cannot be read: {error}; restore it or index the folder again") from error
 
 
+def rows_of(index: pd.DataFrame, split: str, sources: Collection[str], limit: int | None) -> pd.DataFrame:
+    """Return the rows of a split that are of some sources, at most ``limit`` per source, always the same ones."""
+    rows = index[(index["split"] == split) & index["source"].isin(list(sources))]
+    return rows if limit is None else rows.groupby("source").head(limit)
+
+
 def index_problems(index: pd.DataFrame, sources: Collection[str], splits: Collection[str]) -> list[str]:
     """Return a sentence for each rule that an index breaks; none if it is sound."""
     checks: list[Callable[[], Iterator[str]]] = [

@@ -1,15 +1,14 @@
 """The monitor that a trial hands to its plugin: signs of life, and checkpoints with every random stream."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.monitor import Monitor
 from gfp_bench.contracts.state import State, load_state, save_state
+from gfp_bench.engine.events import Progress, Send
 from gfp_bench.seeding import random_state, set_random_state
 
 _HEARTBEAT = 0.5  # seconds between signs of life
@@ -18,7 +17,7 @@ _HEARTBEAT = 0.5  # seconds between signs of life
 class TrialMonitor(Monitor):
     """Passes signs of life on and keeps checkpoints together with every random stream."""
 
-    def __init__(self, path: Path, send: Callable[[tuple[Any, ...]], None], every: float) -> None:
+    def __init__(self, path: Path, send: Send, every: float) -> None:
         self._path, self._send, self._every = path, send, every
         self._said, self._kept = 0.0, time.monotonic()
         self._rng = torch.Generator()
@@ -36,7 +35,7 @@ class TrialMonitor(Monitor):
         now = time.monotonic()
         if now - self._said >= _HEARTBEAT or (total and step == total):
             self._said = now
-            self._send(("progress", step, total, values))
+            self._send(Progress(step, total, values))
 
     def checkpoint(self, state: State) -> None:
         if time.monotonic() - self._kept < self._every:

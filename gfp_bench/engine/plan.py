@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting
-from gfp_bench.errors import UsageError
+from gfp_bench.contracts.task import CLEAN, Evaluation, Fit, How, Task
+from gfp_bench.errors import RecordError, UsageError
 from gfp_bench.protocols.protocol import AttackUse, Protocol
 from gfp_bench.tasks import load_task
 
@@ -20,10 +22,17 @@ if TYPE_CHECKING:
 CORE_VERSION = 1
 """Raised by hand whenever the core's own numerics change results: splits, streams, seeds, metrics."""
 
-CLEAN = "clean"
+SCHEMA = 2
+"""Of stored plans."""
+
+_FIT_TASK = "attribution"
+"""Stands as ``task`` in the key of every fit, so that all tasks share the fits that they have in common.
+
+Which sources a fit learns, and how, stands beside it where that is not all of them at once.
+"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Attack:
     """An attack with everything that decides its images."""
 
@@ -33,30 +42,65 @@ class Attack:
     version: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One number-bearing evaluation: a trial's fitted method on clean or attacked test images."""
+    """One number-bearing evaluation: a trial's fitted method on some images.
 
-    attack: Attack | None
+    Attributes:
+        name: What files and columns call it, unique in its trial.
+        key: Its identity, 64 hexadecimal digits.
+        attack: What the images go through, or None.
+        split: The split that they are of.
+        sources: The sources that are shown; all of the dataset if empty.
+        dataset: The dataset that they are of.
+        fingerprints: How many fingerprints per source are kept.
+        calibration: Whether thresholds come from it; no board shows it.
+    """
+
+    name: str
     key: str
+    attack: Attack | None = None
+    split: str = "test"
+    sources: tuple[str, ...] = ()
+    dataset: str
+    fingerprints: int = 0
+    calibration: bool = False
 
-    @property
-    def name(self) -> str:
-        """``clean`` or the attack's label."""
-        return self.attack.label if self.attack else CLEAN
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is scheduled: one fit (or immunisation) and the cells that it answers for."""
+    """What is scheduled: one fit and the cells that it answers for.
+
+    Attributes:
+        dataset: The dataset's name.
+        method: The method's name.
+        settings: All of its settings.
+        row: The title of the row that it belongs to.
+        seed: Of the method's randomness.
+        fold: Of the task's.
+        name: What the task calls the fit.
+        how: The way in which the fit comes about.
+        base: Key of the trial whose state it starts from, or None.
+        condition: What training images go through, or None.
+        sources: The sources whose images the fit is given.
+        known: The sources that the method knows afterwards.
+        key: Its identity, 64 hexadecimal digits.
+        cells: What it answers for, calibration first.
+        skip: Why it cannot run, or None.
+    """
 
     dataset: str
-    protocol: str
     method: str
     settings: dict[str, Setting]
-    shown: str
+    row: str
     seed: int
-    condition: Attack | None
+    fold: int = 0
+    name: str = CLEAN
+    how: How = "fit"
+    base: str | None = None
+    condition: Attack | None = None
+    sources: tuple[str, ...]
+    known: tuple[str, ...]
     key: str
     cells: tuple[Cell, ...]
     skip: str | None = None
@@ -68,21 +112,53 @@ class Trial:
 
     @property
     def folder(self) -> Path:
-        """Where the trial's files lie, relative to the results folder."""
-        method = f"{self.method}-{digest(self.settings)[:8]}"
-        return Path(self.dataset, self.protocol, method, f"{self.condition_name}-seed{self.seed}")
+        """Where the trial's files lie, relative to the results folder; protocols share it."""
+        return Path(self.dataset, f"{self.method}-{digest(self.settings)[:8]}", f"{self.name}-seed{self.seed}")
 
     @property
     def title(self) -> str:
         """The trial in one line, for people."""
-        return f"{self.shown} {self.condition_name} seed {self.seed}"
+        return f"{self.row} {self.name} seed {self.seed}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method with one set of settings, as a board shows it.
+
+    Attributes:
+        title: Name and settings given, as the command line takes them; no two rows share it.
+        method: The method's name.
+        settings: All of its settings.
+        paper: Where it was published.
+        weights: "scratch", "imagenet", "local", or "" without trained weights.
+        budget: "smoke", "full", or "" where there is none.
+        floor: Whether it is a mark to be above rather than a contender.
+        stochastic: Whether the seed matters.
+        deviations: What differs from the paper, a phrase each.
+    """
+
+    title: str
+    method: str
+    settings: dict[str, Setting]
+    paper: str = ""
+    weights: str = ""
+    budget: str = ""
+    floor: bool = False
+    stochastic: bool = False
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All trials of a run: for each method and seed the clean one, then the immunised ones.
+    """All trials of a run: for each row and seed the fits of the task, each after its base.
 
-    ``methods`` holds what a board says of each row, by the row's title and in the order asked for.
+    Attributes:
+        dataset: The dataset's name.
+        digest: What identifies its content.
+        protocol: The recipe.
+        limit: Images per source and split, or None.
+        trials: What is scheduled.
+        rows: What a board says of the methods, in the order asked for.
     """
 
     dataset: str
@@ -90,22 +166,23 @@ class Plan:
     protocol: Protocol
     limit: int | None
     trials: tuple[Trial, ...]
-    methods: tuple["Row", ...] = field(default=())
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """The protocol's task."""
+        return load_task(self.protocol.task, self.protocol.options)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method with one set of settings, as a board shows it."""
+class _Part:
+    """What a method is told of a dataset of which it gets some sources only."""
 
-    method: str
-    settings: dict[str, Setting]
-    shown: str
-    paper: str
-    weights: str
-    budget: str
-    floor: bool
-    stochastic: bool
-    deviations: tuple[str, ...]
+    name: str
+    source_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    splits: Mapping[str, int]
+    sources: Mapping[str, Mapping[str, Any]]
 
 
 def digest(value: object) -> str:
@@ -127,6 +204,7 @@ def make_plan(
     *,
     seeds: Sequence[int] | None = None,
     limit: int | None = None,
+    others: Mapping[str, "Manifest"] | None = None,
 ) -> Plan:
     """Return the plan of some methods (name and settings given), with every floor method before them.
 
@@ -136,12 +214,20 @@ def make_plan(
         methods: Names with the settings that differ from the defaults.
         plugins: Where names are looked up.
         seeds: Trial seeds of stochastic methods; the protocol's by default.
-        limit: Images a source and split; results under a limit stay off published boards.
+        limit: Images per source and split; results under a limit stay off published boards.
+        others: The other datasets that the protocol's task reads, by the names it gives them.
 
     Raises:
-        UsageError: If a method, an attack or a setting is unknown.
+        UsageError: If a method, an attack or a setting is unknown, or the task cannot be put to the dataset.
     """
-    attacks = [_resolve(use, plugins) for use in protocol.all_attacks]
+    recipe = _Recipe(
+        manifests={"": manifest, **(others or {})},
+        protocol=protocol,
+        task=load_task(protocol.task, protocol.options),
+        attacks={use.label: _resolve(use, plugins) for use in protocol.all_attacks},
+        limit=limit,
+    )
+    fits = recipe.fits()
     named = {name for name, _ in methods}
     floors: list[tuple[str, Mapping[str, Setting]]] = [
         (name, {}) for name in plugins.methods if plugins.method(name).floor and name not in named
@@ -156,24 +242,29 @@ def make_plan(
         method = _made(cls, settings)
         row = _row(method, settings, given)
         rows.append(row)
-        chosen = (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,)
-        identity = {"name": name, "version": cls.version, "settings": settings}
-        for seed in chosen:
-            trials += _trials(manifest, protocol, identity, row.shown, seed, attacks, limit, method.skip(manifest))
-    return Plan(manifest.name, manifest.digest, protocol, limit, tuple(trials), tuple(rows))
+        for seed in (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,):
+            trials += recipe.trials(method, row, seed, fits)
+    return Plan(
+        dataset=manifest.name,
+        digest=manifest.digest,
+        protocol=protocol,
+        limit=limit,
+        trials=tuple(trials),
+        rows=tuple(rows),
+    )
 
 
 def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Setting]) -> Row:
     return Row(
-        method.name,
-        settings,
-        method_title(method.name, given),
-        method.paper,
-        method.weights,
-        str(settings.get("budget", "")),
-        method.floor,
-        method.stochastic,
-        method.deviations,
+        title=method_title(method.name, given),
+        method=method.name,
+        settings=settings,
+        paper=method.paper,
+        weights=method.weights,
+        budget=str(settings.get("budget", "")),
+        floor=method.floor,
+        stochastic=method.stochastic,
+        deviations=method.deviations,
     )
 
 
@@ -181,7 +272,7 @@ def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     cls = plugins.attack(use.name)
     settings = plugins.settings(cls, use.settings)
     _made(cls, settings)
-    return Attack(use.label, use.name, settings, cls.version)
+    return Attack(label=use.label, name=use.name, settings=settings, version=cls.version)
 
 
 T = TypeVar("T")
@@ -195,77 +286,164 @@ def _made(cls: type[T], settings: Mapping[str, Setting]) -> T:
         raise UsageError(f"{getattr(cls, 'name', cls.__name__)!r}: {error}") from error
 
 
-def _trials(
-    manifest: "Manifest",
-    protocol: Protocol,
-    method: dict[str, Any],
-    shown: str,
-    seed: int,
-    attacks: Sequence[Attack],
-    limit: int | None,
-    skip: str | None,
-) -> Iterable[Trial]:
-    for condition, tested in load_task(protocol.task).conditions(attacks, immunise=protocol.immunise):
-        identity = {
+@dataclass(frozen=True)
+class _Recipe:
+    """What all rows of a plan have in common; manifests by the names that evaluations give them, "" the run's own."""
+
+    manifests: Mapping[str, "Manifest"]
+    protocol: Protocol
+    task: Task
+    attacks: Mapping[str, Attack]
+    limit: int | None
+
+    def fits(self) -> list[Fit]:
+        """Return the task's fits, which must be such that they can be carried out."""
+        fits = list(self.task.fits(self.manifests[""], list(self.attacks), immunise=self.protocol.immunise))
+        for number, fit in enumerate(fits):
+            before = {other.title for other in fits[:number]}
+            if fit.title in before:
+                raise UsageError(f"task {self.task.name!r} has two fits called {fit.title!r}; give each its own name")
+            if (fit.how == "fit") != (fit.base is None) or (fit.base is not None and fit.base not in before):
+                raise UsageError(
+                    f"task {self.task.name!r} has the fit {fit.title!r} (how = {fit.how!r}) with base {fit.base!r}, "
+                    "expected none for 'fit', else a fit that stands before it"
+                )
+            if fit.calibration and fit.calibration.split == "test":
+                raise UsageError(
+                    f"task {self.task.name!r} calibrates {fit.title!r} on test images; choose another split"
+                )
+        return fits
+
+    def trials(self, method: "Method", row: Row, seed: int, fits: Sequence[Fit]) -> Iterator[Trial]:
+        """Yield a row's trials of one seed."""
+        made: dict[str, Trial] = {}
+        for fit in fits:
+            base = made[fit.base] if fit.base is not None else None
+            made[fit.title] = self._trial(method, row, seed, fit, base)
+            yield made[fit.title]
+
+    def _trial(self, method: "Method", row: Row, seed: int, fit: Fit, base: Trial | None) -> Trial:
+        everything = self.manifests[""].source_names
+        sources = fit.sources or (base.known if base else everything)
+        known = tuple(sorted({*base.known, *sources})) if base and fit.how == "arrive" else sources
+        condition = self.attacks[fit.condition] if fit.condition is not None else None
+        identity: dict[str, Any] = {
             "core": CORE_VERSION,
-            "task": protocol.task,
-            "data": manifest.digest,
-            "limit": limit,
-            "method": method,
+            "task": _FIT_TASK,
+            "data": self.manifests[""].digest,
+            "limit": self.limit,
+            "method": {"name": row.method, "version": method.version, "settings": row.settings},
             "seed": seed,
-            "condition": _identity(condition, protocol),
+            "condition": self._identity(condition),
         }
-        cells = (Cell(attack, digest(_cell_identity(identity, attack, protocol))) for attack in tested)
-        yield Trial(
-            manifest.name,
-            protocol.name,
-            method["name"],
-            method["settings"],
-            shown,
-            seed,
-            condition,
-            digest(identity),
-            tuple(cells),
-            skip,
+        identity |= {"sources": sources} if sources != everything else {}
+        identity |= {"base": base.key, "how": fit.how} if base and "arrive" in (fit.how, base.how) else {}
+        identity |= {"continued": True} if fit.how == "immunise" and condition is None else {}
+        calibration = [self._cell(identity, fit.calibration, calibration=True)] if fit.calibration else []
+        return Trial(
+            dataset=self.manifests[""].name,
+            method=row.method,
+            settings=row.settings,
+            row=row.title,
+            seed=seed,
+            fold=fit.fold,
+            name=fit.title,
+            how=fit.how,
+            base=base.key if base else None,
+            condition=condition,
+            sources=sources,
+            known=known,
+            key=digest(identity),
+            cells=(*calibration, *(self._cell(identity, evaluation) for evaluation in fit.evaluations)),
+            skip=(base.skip if base else None) or self._skip(method, fit.how, sources),
         )
 
+    def _skip(self, method: "Method", how: How, sources: tuple[str, ...]) -> str | None:
+        if how == "arrive" and not method.is_incremental:
+            return "it cannot learn sources that arrive later (no partial_fit)"
+        return method.skip(self._facts(sources))
 
-def _cell_identity(trial: dict[str, Any], attack: Attack | None, protocol: Protocol) -> dict[str, Any]:
-    return trial | {
-        "attack": _identity(attack, protocol),
-        "batch_size": protocol.batch_size,
-    }
+    def _facts(self, sources: tuple[str, ...]) -> DatasetFacts:
+        manifest = self.manifests[""]
+        if sources == manifest.source_names:
+            return manifest
+        metadata = {source: manifest.sources[source] for source in sources}
+        return _Part(manifest.name, sources, manifest.image_shape, manifest.splits, metadata)
 
+    def _cell(self, trial: Mapping[str, Any], evaluation: Evaluation, *, calibration: bool = False) -> Cell:
+        attack = self.attacks[evaluation.attack] if evaluation.attack is not None else None
+        manifest = self.manifests[evaluation.dataset]
+        identity = {
+            **trial,
+            "task": self.task.name,
+            "attack": self._identity(attack),
+            "batch_size": self.protocol.batch_size,
+        }
+        identity |= {"options": self.protocol.options} if self.protocol.options else {}
+        identity |= {"split": evaluation.split} if evaluation.split != "test" else {}
+        identity |= {"shown": evaluation.sources} if evaluation.sources else {}
+        identity |= {"shown_of": manifest.digest} if evaluation.dataset else {}
+        identity |= {"fingerprints": evaluation.fingerprints} if evaluation.fingerprints else {}
+        return Cell(
+            name=evaluation.title,
+            key=digest(identity),
+            attack=attack,
+            split=evaluation.split,
+            sources=evaluation.sources or manifest.source_names,
+            dataset=manifest.name,
+            fingerprints=evaluation.fingerprints,
+            calibration=calibration,
+        )
 
-def _identity(attack: Attack | None, protocol: Protocol) -> dict[str, Any] | None:
-    """Return what decides an attack's images; its label is only a column's title."""
-    if attack is None:
-        return None
-    return {"name": attack.name, "version": attack.version, "settings": attack.settings, "seed": protocol.attack_seed}
+    def _identity(self, attack: Attack | None) -> dict[str, Any] | None:
+        """Return what decides an attack's images; its label is only a column's title."""
+        if attack is None:
+            return None
+        return {
+            "name": attack.name,
+            "version": attack.version,
+            "settings": attack.settings,
+            "seed": self.protocol.attack_seed,
+        }
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON, for `status` and for child processes."""
-    return asdict(plan) | {"protocol": plan.protocol.model_dump(by_alias=True, mode="json")}
+    """Return a plan as JSON, for `status` and for published boards."""
+    return {"schema": SCHEMA} | asdict(plan) | {"protocol": plan.protocol.model_dump(by_alias=True, mode="json")}
 
 
-def plan_from_json(data: dict[str, Any]) -> Plan:
-    """Return the plan that `plan_to_json` wrote."""
+def plan_from_json(data: Mapping[str, Any]) -> Plan:
+    """Return the plan that `plan_to_json` wrote.
+
+    Raises:
+        RecordError: If it has another schema.
+        KeyError, TypeError, ValueError: If it is damaged.
+    """
+    if data.get("schema") != SCHEMA:
+        raise RecordError(f"it has schema {data.get('schema', 1)}, expected {SCHEMA}")
     return Plan(
-        data["dataset"],
-        data["digest"],
-        Protocol.model_validate(data["protocol"]),
-        data["limit"],
-        tuple(trial_from_json(trial) for trial in data["trials"]),
-        tuple(Row(**row | {"deviations": tuple(row["deviations"])}) for row in data["methods"]),
+        dataset=data["dataset"],
+        digest=data["digest"],
+        protocol=Protocol.model_validate(data["protocol"]),
+        limit=data["limit"],
+        trials=tuple(_trial_from_json(trial) for trial in data["trials"]),
+        rows=tuple(Row(**row | {"deviations": tuple(row["deviations"])}) for row in data["rows"]),
     )
 
 
-def trial_from_json(data: dict[str, Any]) -> Trial:
-    """Return a trial from its JSON."""
-    cells = tuple(Cell(_attack(cell["attack"]), cell["key"]) for cell in data["cells"])
-    return Trial(**data | {"condition": _attack(data["condition"]), "cells": cells})
+def _trial_from_json(data: Mapping[str, Any]) -> Trial:
+    changed = {
+        "condition": _attack_from_json(data["condition"]),
+        "sources": tuple(data["sources"]),
+        "known": tuple(data["known"]),
+        "cells": tuple(_cell_from_json(cell) for cell in data["cells"]),
+    }
+    return Trial(**{**data, **changed})
 
 
-def _attack(data: dict[str, Any] | None) -> Attack | None:
+def _cell_from_json(data: Mapping[str, Any]) -> Cell:
+    return Cell(**{**data, "attack": _attack_from_json(data["attack"]), "sources": tuple(data["sources"])})
+
+
+def _attack_from_json(data: Mapping[str, Any] | None) -> Attack | None:
     return Attack(**data) if data else None

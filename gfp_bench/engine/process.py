@@ -1,5 +1,6 @@
 """A trial's process: start it, listen, end it when a limit passes, say what became of it; and what it runs inside."""
 
+import faulthandler
 import os
 import resource
 import signal
@@ -13,17 +14,20 @@ from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from pkgutil import iter_modules
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
-from gfp_bench.engine.records import Failure
+from gfp_bench.engine.events import Error, Event, Stake, Timing
+from gfp_bench.engine.records import FailureKind
 from gfp_bench.engine.trial import Job, execute
 from gfp_bench.errors import GfpBenchError
 
 _POLL = 0.5  # seconds between two looks at the limits
 _LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
 
-Heard = Callable[[tuple[Any, ...]], None]
+_STACK = signal.SIGUSR1  # at which a trial prints the stacks of its threads
+_LAST_WORDS = 2.0  # seconds that a trial past its limit has to say where it stands
+
+Heard: TypeAlias = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,9 @@ class Outcome:
         timing: Seconds by step inside plugins, wall seconds in all, peak memory in bytes.
     """
 
-    status: Literal["done"] | Failure = "failed"
+    status: Literal["done"] | FailureKind = "failed"
     reason: str = ""
-    stake: list[str] = field(default_factory=list)
+    stake: tuple[str, ...] = ()
     timing: dict[str, float] = field(default_factory=dict)
 
 
@@ -69,6 +73,8 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
     watch = _Watch(events, output, process.sentinel, heard)
     try:
         limit = watch.until_end(started, limits, stop)
+        if limit:
+            watch.ask_for_stack(process.pid)
     finally:
         _end(process.pid)
         process.join()
@@ -86,13 +92,8 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
 
 def warm_up() -> None:
     """Start the fork server and wait until it has loaded what every trial needs, the built-in plugins included."""
-    import gfp_bench_attacks
-    import gfp_bench_methods
-
-    packages = (gfp_bench_attacks, gfp_bench_methods)
-    plugins = [f"{p.__name__}.{module.name}" for p in packages for module in iter_modules(p.__path__)]
     context = get_context("forkserver")
-    context.set_forkserver_preload(["gfp_bench.engine.process", "sklearn.svm", *plugins])
+    context.set_forkserver_preload(["gfp_bench.engine.preload"])
     process = context.Process(target=int)
     process.start()
     process.join()
@@ -142,17 +143,25 @@ class _Watch:
                 return f"gave no sign of life for {limits.idle:g} s (idle limit; --idle-timeout)"
         return None
 
+    def ask_for_stack(self, pid: int) -> None:
+        """Have a process that hangs print where, and read it."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, _STACK)
+        until = time.monotonic() + _LAST_WORDS
+        while connection.wait([self._output], timeout=max(0.0, until - time.monotonic())) and self._read():
+            until = min(until, time.monotonic() + _LAST_WORDS / 4)  # it comes at once and whole
+
     def _hear(self) -> bool:
         try:
-            event = self._events.recv()
+            event: Event = self._events.recv()
         except (EOFError, OSError):
             return False
         match event:
-            case ("stake", keys):
+            case Stake(keys):
                 self.outcome.stake = keys
-            case ("error", reason):
+            case Error(reason):
                 self.outcome.reason = reason
-            case ("timing", seconds):
+            case Timing(seconds):
                 self.outcome.timing = seconds
                 self.finished = True
         self._heard(event)
@@ -179,13 +188,12 @@ class _Watch:
 
 
 def main(job: Job, events: Connection, log: Connection) -> None:
-    """Run a job in a fresh process, output going to ``log`` and what happens to ``events``.
-
-    Events are those of `execute`, and ("error", reason) at a bad end.
-    """
+    """Run a job in a fresh process; output goes to ``log``, what happens (an `Error` at a bad end) to ``events``."""
     os.setsid()  # so that whatever a plugin starts can be ended with it
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
+    faulthandler.enable()
+    faulthandler.register(_STACK, all_threads=True)
     threading.Thread(target=_die_with_runner, args=(events,), daemon=True).start()
     if job.memory and job.device == "cpu":
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
@@ -193,7 +201,7 @@ def main(job: Job, events: Connection, log: Connection) -> None:
         execute(job, events.send)
     except BaseException as error:
         traceback.print_exc()
-        events.send(("error", _reason(error)))
+        events.send(Error(_reason(error)))
         _leave(1)
     _leave(0)
 

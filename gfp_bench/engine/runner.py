@@ -1,35 +1,46 @@
 """The trials of a plan on an executor: child processes, time limits, resume, progress."""
 
 import os
-import subprocess
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import torch
 
-from gfp_bench import __version__
-from gfp_bench.engine.plan import Plan, Trial, plan_to_json
+from gfp_bench.engine.events import (
+    CellDone,
+    CellsFailed,
+    Done,
+    Event,
+    Progress,
+    Report,
+    TrialBusy,
+    TrialFinished,
+    TrialProgress,
+    TrialStarted,
+)
+from gfp_bench.engine.plan import Cell, Plan, Trial
 from gfp_bench.engine.process import Limits, Outcome, supervise, warm_up
-from gfp_bench.engine.records import Failure, Store, to_json
-from gfp_bench.engine.trial import Job
+from gfp_bench.engine.provenance import revision
+from gfp_bench.engine.records import FailureKind, Store, to_json
+from gfp_bench.engine.trial import Job, execute
 from gfp_bench.errors import UsageError
 from gfp_bench.files import write_atomically
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How a plan is executed; none of it changes a result.
 
     Attributes:
-        manifest: The dataset's manifest file.
+        manifests: The manifest file of each dataset that the plan reads, by name.
         cache: Where decoded images lie.
         results: The results folder.
-        jobs: Trials at a time; by default one a GPU, or one a core.
+        jobs: Trials at a time; by default one per GPU, or one per core.
         device: ``auto``, ``cpu`` or ``cuda``.
         timeout: Seconds a trial may take.
         idle_timeout: Seconds a trial may give no sign of life.
@@ -39,7 +50,7 @@ class Options:
         checkpoint_every: Seconds between two kept checkpoints of a training.
     """
 
-    manifest: Path
+    manifests: Mapping[str, Path]
     cache: Path
     results: Path
     jobs: int | None = None
@@ -52,56 +63,71 @@ class Options:
     checkpoint_every: float = 30.0
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something worth showing: ``kind`` is started, progress, done, failed, timeout, busy or finished."""
-
-    kind: str
-    trial: Trial
-    cell: str = ""
-    text: str = ""
-    step: int = 0
-    total: int = 0
-    values: dict[str, float] = field(default_factory=dict)
-
-
-Report = Callable[[Event], None]
-
-
 def run(plan: Plan, options: Options, report: Report) -> None:
     """Execute what is pending of a plan; what is done is not touched, and a failure stops nothing else.
 
     Args:
         plan: The trials.
         options: Where and how.
-        report: Called once an event, from several threads.
+        report: Called once per event, from several threads.
 
     Raises:
         OSError: If the results folder cannot be written.
     """
     store = Store(options.results)
-    options.results.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.results / "plan.json", to_json(plan_to_json(plan)))
-    groups = _groups(plan.trials)
-    if unfinished := [g for g in groups if any(store.pending(t, retry_failed=options.retry_failed) for t in g)]:
-        _Run(plan, options, report, store).execute(unfinished)
-    for group in groups:
-        if not any(store.pending(trial) for trial in group):
-            for trial in group:
+    store.keep_plan(plan)
+    families = [family for trial in plan.trials if trial.base is None for family in [_family(plan, trial)] if family]
+    if unfinished := [f for f in families if any(store.pending(t, retry_failed=options.retry_failed) for t in f)]:
+        _Run(plan, options, report, store).execute([family[0] for family in unfinished])
+    for family in families:
+        if not any(store.pending(trial) for trial in family):
+            for trial in family:
                 _discard(store, trial)
 
 
-def _groups(trials: Iterable[Trial]) -> list[list[Trial]]:
-    """Return each clean trial with the immunised ones that start from its state; skipped ones are left out."""
-    groups: dict[tuple[Path, int], list[Trial]] = {}
-    for trial in trials:
-        if trial.skip is None:
-            groups.setdefault((trial.folder.parent, trial.seed), []).append(trial)
-    return list(groups.values())
+def debug(plan: Plan, options: Options, report: Report) -> Trial:
+    """Execute the first pending trial of a contender in this process, without limits, so that breakpoints work.
+
+    What a plugin raises is raised; nothing is recorded as failed. Returns the trial.
+
+    Raises:
+        UsageError: If nothing is pending.
+    """
+    store = Store(options.results)
+    store.keep_plan(plan)
+    rows = {row.title for row in plan.rows if not row.floor}
+    by_key = {trial.key: trial for trial in plan.trials}
+    pending = [t for t in plan.trials if t.row in rows and not t.skip and store.pending(t, retry_failed=True)]
+    if not pending:
+        raise UsageError("no trial is pending, so there is nothing to debug; name another method or results folder")
+    trial = pending[0]
+    while trial.base and not store.path(by_key[trial.base], "state").exists():
+        trial = by_key[trial.base]
+    running = _Run(plan, options, report, store)
+    with store.claim(trial) as holder:
+        if holder is not None:
+            raise UsageError(f"{trial.title} is locked by {holder}; wait for it, or name another results folder")
+        for cell in trial.cells:
+            store.forget_failure(trial, cell)
+        report(TrialStarted(trial))
+        execute(running.job(trial, running.devices.get()), lambda event: running.heard(trial, event))
+    report(TrialFinished(trial))
+    return trial
+
+
+def _family(plan: Plan, trial: Trial) -> list[Trial]:
+    """Return a trial and all that start from its state, each after its base; skipped ones are left out."""
+    if trial.skip is not None:
+        return []
+    members = [trial]
+    for other in plan.trials:
+        if other.skip is None and other.base in {member.key for member in members}:
+            members.append(other)
+    return members
 
 
 def _discard(store: Store, trial: Trial) -> None:
-    """Delete the fitted state and the checkpoint of a trial whose group is done, unless another run is at it."""
+    """Delete the fitted state and the checkpoint of a trial whose family is done, unless another run is at it."""
     kept = [kind for kind in ("state", "state.partial", "checkpoint") if store.path(trial, kind).exists()]
     if kept:
         with store.claim(trial) as holder:
@@ -115,109 +141,117 @@ class _Run:
     def __init__(self, plan: Plan, options: Options, report: Report, store: Store) -> None:
         self.plan, self.options, self.report, self.store = plan, options, report, store
         self.stop = threading.Event()
-        self.revision = _revision()
+        self.revision = revision()
+        self.by_key = {trial.key: trial for trial in plan.trials}
         self.devices: SimpleQueue[str] = SimpleQueue()
         for device in _devices(options):
             self.devices.put(device)
         self.slots = self.devices.qsize()
 
-    def execute(self, groups: Sequence[Sequence[Trial]]) -> None:
-        """Run the clean trials, and the immunised ones of a group as soon as its clean one is through."""
+    def execute(self, trials: Sequence[Trial]) -> None:
+        """Run trials, and those that start from the state of one as soon as that is through."""
         warm_up()
         pool = ThreadPoolExecutor(self.slots)
         try:
-            rest: dict[Future[None], Sequence[Trial]] = {pool.submit(self._trial, g[0], None, g): g for g in groups}
-            running = set(rest)
+            submitted: dict[Future[None], Trial] = {pool.submit(self._trial, trial): trial for trial in trials}
+            running = set(submitted)
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                    group = rest.pop(future, ())
-                    running |= {pool.submit(self._trial, trial, group[0], [trial]) for trial in group[1:]}
+                    started = {pool.submit(self._trial, trial): trial for trial in self._next(submitted[future])}
+                    submitted |= started
+                    running |= set(started)
         except BaseException:
             self.stop.set()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _trial(self, trial: Trial, base: Trial | None, needed_for: Sequence[Trial]) -> None:
+    def _next(self, base: Trial) -> Iterator[Trial]:
+        return (trial for trial in self.plan.trials if trial.base == base.key and trial.skip is None)
+
+    def _trial(self, trial: Trial) -> None:
         """Bring one trial to its end: launch it again after a failed cell while others are pending."""
-        if not self._wanted(trial, base, needed_for, retry=self.options.retry_failed):
+        if not self._wanted(trial, retry=self.options.retry_failed):
             return
         device = self.devices.get()
         try:
             with self.store.claim(trial) as holder:
                 if holder is not None:
-                    self.report(Event("busy", trial, text=holder))
+                    self.report(TrialBusy(trial, holder))
                     return
                 retry = self.options.retry_failed
-                while not self.stop.is_set() and self._wanted(trial, base, needed_for, retry=retry):
-                    if not self._launch(trial, base, device, needed_for, retry=retry):
+                while not self.stop.is_set() and self._wanted(trial, retry=retry):
+                    if not self._launch(trial, device, retry=retry):
                         break
                     retry = False
         finally:
             self.devices.put(device)
 
-    def _wanted(self, trial: Trial, base: Trial | None, needed_for: Sequence[Trial], *, retry: bool) -> bool:
+    def _wanted(self, trial: Trial, *, retry: bool) -> bool:
         """Return whether there is something left to compute that can be computed."""
-        if base and not self.store.path(base, "state").exists():
+        if trial.base and not self.store.path(self.by_key[trial.base], "state").exists():
             return False
         if self.store.pending(trial, retry_failed=retry):
             return True
         if self.store.path(trial, "state").exists() or any(self.store.failure(trial, cell) for cell in trial.cells):
             return False
-        return any(self.store.pending(other, retry_failed=retry) for other in needed_for)
+        return any(self.store.pending(other, retry_failed=retry) for other in _family(self.plan, trial)[1:])
 
-    def _launch(
-        self, trial: Trial, base: Trial | None, device: str, needed_for: Sequence[Trial], *, retry: bool
-    ) -> bool:
+    def _launch(self, trial: Trial, device: str, *, retry: bool) -> bool:
         """Run a trial's process once, keep what it leaves; returns whether another launch can help."""
-        self.report(Event("started", trial))
-        names = {cell.key: cell.name for cell in trial.cells}
+        self.report(TrialStarted(trial))
         if retry:
             for cell in trial.cells:
                 self.store.forget_failure(trial, cell)
-
-        def heard(event: tuple[Any, ...]) -> None:
-            if event[0] == "done":
-                self.report(Event("done", trial, cell=names[event[1]]))
-            elif event[0] == "progress":
-                self.report(Event("progress", trial, step=event[1], total=event[2], values=event[3]))
-
         self.store.folder(trial).mkdir(parents=True, exist_ok=True)
         limits = Limits(self.options.timeout, self.options.idle_timeout)
-        outcome = supervise(self._job(trial, base, device), limits, self.store.path(trial, "log"), heard, self.stop)
+        log = self.store.path(trial, "log")
+        outcome = supervise(self.job(trial, device), limits, log, lambda event: self.heard(trial, event), self.stop)
         if self.stop.is_set():
             return False
         if outcome.status == "done":
             write_atomically(self.store.path(trial, "timing"), to_json(outcome.timing))
-            self.report(Event("finished", trial))
+            self.report(TrialFinished(trial))
             return False
-        return self._failed(trial, needed_for, outcome)
-
-    def _failed(self, trial: Trial, needed_for: Sequence[Trial], outcome: Outcome) -> bool:
-        """Keep why cells failed: those of the step in hand, or all that waited for a process that never named one.
-
-        A clean trial that is fitted again, for its immunised ones alone, takes those with it. Returns whether another
-        launch can help: each one that ends badly has lost a cell or kept one, so there is an end.
-        """
-        status: Failure = "timeout" if outcome.status == "timeout" else "failed"
-        own = [(trial, cell) for cell in self.store.pending(trial)]
-        waiting = own or [(other, cell) for other in needed_for for cell in self.store.pending(other)]
-        for other, cell in waiting:
-            if not outcome.stake or cell.key in outcome.stake:
-                reason = outcome.reason if other is trial else f"clean, fitted again: {outcome.reason}"
-                self.store.fail(other, cell, status, reason)
-                self.report(Event(status, other, cell=cell.name, text=reason))
+        self._failed(trial, outcome)
         return True
 
-    def _job(self, trial: Trial, base: Trial | None, device: str) -> Job:
+    def heard(self, trial: Trial, event: Event) -> None:
+        """Pass on what a trial tells."""
+        match event:
+            case Done(key):
+                self.report(CellDone(trial, next(cell.name for cell in trial.cells if cell.key == key)))
+            case Progress():
+                self.report(TrialProgress(trial, event))
+
+    def _failed(self, trial: Trial, outcome: Outcome) -> None:
+        """Keep why cells failed: those of the step in hand, or all that waited for a process that never named one.
+
+        A base that is fitted again, for those that start from it alone, takes these with it. Each launch that ends
+        badly has lost a cell or kept one, so there is an end.
+        """
+        kind: FailureKind = "timeout" if outcome.status == "timeout" else "failed"
+        waiting = [(trial, cell) for cell in self.store.pending(trial)] or [
+            (other, cell) for other in _family(self.plan, trial)[1:] for cell in self.store.pending(other)
+        ]
+        lost = [(other, cell) for other, cell in waiting if not outcome.stake or cell.key in outcome.stake]
+        for other, pairs in groupby(lost, key=lambda pair: pair[0]):
+            cells: list[Cell] = [cell for _, cell in pairs]
+            reason = outcome.reason if other is trial else f"{trial.name}, fitted again: {outcome.reason}"
+            for cell in cells:
+                self.store.fail(other, cell, kind, reason)
+            self.report(CellsFailed(other, tuple(cell.name for cell in cells), kind, reason))
+
+    def job(self, trial: Trial, device: str) -> Job:
+        """Return all that a trial's process needs to know."""
         options = self.options
         return Job(
             trial=trial,
-            base=base,
+            base=self.by_key[trial.base] if trial.base else None,
             protocol=self.plan.protocol,
-            manifest=options.manifest,
+            manifests=options.manifests,
             cache=options.cache,
             results=options.results,
             device=device,
@@ -230,30 +264,10 @@ class _Run:
 
 
 def _devices(options: Options) -> list[str]:
-    """Return the device of each slot: one a GPU, or one a core."""
+    """Return the device of each slot: one per GPU, or one per core."""
     cuda = torch.cuda.device_count() if options.device != "cpu" and torch.cuda.is_available() else 0
     if options.device == "cuda" and not cuda:
         raise UsageError("device 'cuda' was asked for, but torch sees none here; use --device auto or cpu")
     devices = [f"cuda:{index}" for index in range(cuda)] or ["cpu"] * len(os.sched_getaffinity(0))
     jobs = options.jobs or len(devices)
     return [devices[slot % len(devices)] for slot in range(jobs)]
-
-
-def _revision() -> dict[str, Any]:
-    """Return what names the code that runs: the package's version and, in a checkout, git's revision."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    try:
-        tracked = git("ls-files", "--error-unmatch", str(Path(__file__)))
-        revision, changes = (
-            (git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no"))
-            if tracked
-            else (None, None)
-        )
-    except FileNotFoundError:  # no git on this machine
-        revision = changes = None
-    return {"version": __version__, "revision": revision, "dirty": bool(changes)}

@@ -1,14 +1,13 @@
 """Execute one trial, in the process that it has for itself; the only caller of methods and attacks."""
 
 import os
-import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +20,38 @@ from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.rng import ImageRng
+from gfp_bench.contracts.task import Outcome
 from gfp_bench.contracts.types import Images
-from gfp_bench.data.dataset import Dataset, load_dataset
+from gfp_bench.data.dataset import load_dataset
+from gfp_bench.engine.events import Done, Send, Stake, Timing
 from gfp_bench.engine.monitor import TrialMonitor
+from gfp_bench.engine.outcomes import Truth, outcomes, packed_fingerprints
 from gfp_bench.engine.plan import Attack, Cell, Trial
-from gfp_bench.engine.records import Record, Store, pack_scores
+from gfp_bench.engine.provenance import provenance
+from gfp_bench.engine.records import Record, Store, packed
 from gfp_bench.errors import PluginError
 from gfp_bench.machine import keep_freed_memory
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
 from gfp_bench.protocols.protocol import Protocol
-from gfp_bench.registry.discovery import Plugins, load_plugins
+from gfp_bench.registry.discovery import load_plugins
+from gfp_bench.registry.plugins import Plugins
 from gfp_bench.seeding import seed_of, seeded
 from gfp_bench.tasks import load_task
 
-Send = Callable[[tuple[Any, ...]], None]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A trial with all that its process needs to know.
 
     Attributes:
         trial: What to execute.
-        base: The clean trial whose fitted state an immunised one starts from.
+        base: The trial whose fitted state it starts from, or None.
         protocol: The recipe.
-        manifest: The dataset's manifest file.
+        manifests: The manifest file of each dataset that it reads, by name.
         cache: Where decoded images lie.
         results: The results folder.
         device: ``cpu`` or ``cuda:<n>``.
-        limit: Images a source and split, or None.
+        limit: Images per source and split, or None.
         plugin_files: Single-file plugins.
         memory: Bytes that a trial on the CPU may allocate, or None.
         checkpoint_every: Seconds between two kept checkpoints.
@@ -59,7 +61,7 @@ class Job:
     trial: Trial
     base: Trial | None
     protocol: Protocol
-    manifest: Path
+    manifests: Mapping[str, Path]
     cache: Path
     results: Path
     device: str
@@ -71,13 +73,9 @@ class Job:
 
 
 def execute(job: Job, send: Send) -> None:
-    """Fit, if there is no fitted state yet, and score the pending cells.
-
-    What happens is sent as tuples: ("stake", cell keys) before each step that can fail, ("progress", step, total,
-    values), ("done", cell key), ("timing", seconds by step).
-    """
+    """Fit, if there is no fitted state yet, and score the pending cells; ``send`` is told of every step."""
     keep_freed_memory()
-    torch.set_num_threads(1)  # sums depend on how they are split: one thread everywhere, one trial a core
+    torch.set_num_threads(1)  # sums depend on how they are split: one thread everywhere, one trial per core
     torch.backends.cudnn.benchmark = False
     if job.device != "cpu":  # with one thread a CPU has no order to vary
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -85,20 +83,19 @@ def execute(job: Job, send: Send) -> None:
     with threadpool_limits(1):
         store = Store(job.results)
         pending = store.pending(job.trial)
-        send(("stake", [cell.key for cell in pending]))
+        keys = tuple(cell.key for cell in pending)
+        send(Stake(keys))
         clock = _Clock()
-        plugins = load_plugins(job.plugin_files)
-        data = load_dataset(job.manifest, cache=job.cache)
-        work = _Work(job, store, plugins, data, clock, send)
+        run = _TrialRun(job, store, load_plugins(job.plugin_files), clock, send)
         if not store.path(job.trial, "state").exists():
-            work.fit()
+            run.fit()
         for cell in pending:
-            send(("stake", [cell.key]))
-            work.score(cell)
-            send(("done", cell.key))
+            send(Stake(keys if cell.calibration else (cell.key,)))  # without thresholds the other cells fail too
+            run.score(cell)
+            send(Done(cell.key))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gpu = torch.cuda.max_memory_allocated() if job.device != "cpu" else 0
-        send(("timing", clock.seconds | {"peak_memory": peak, "peak_gpu_memory": gpu}))
+        send(Timing(clock.seconds | {"peak_memory": peak, "peak_gpu_memory": gpu}))
 
 
 class _Clock:
@@ -122,30 +119,32 @@ class _Clock:
 
 
 @dataclass
-class _Work:
+class _TrialRun:
     job: Job
     store: Store
     plugins: Plugins
-    data: Dataset
     clock: _Clock
     send: Send
 
     def __post_init__(self) -> None:
-        self.monitor = TrialMonitor(self.store.path(self.job.trial, "checkpoint"), self.send, self.job.checkpoint_every)
-        self._loaded: Method | None = None
+        checkpoint = self.store.path(self.job.trial, "checkpoint")
+        self.monitor = TrialMonitor(checkpoint, self.send, self.job.checkpoint_every)
+        self._task = load_task(self.job.protocol.task, self.job.protocol.options)
+        self._data = {name: load_dataset(file, cache=self.job.cache) for name, file in self.job.manifests.items()}
+        self._truth = Truth({name: data.manifest for name, data in self._data.items()}, self.job.limit)
 
     def fit(self) -> None:
-        """Fit or immunise, and keep the state: scores always come from a state that was saved and loaded."""
+        """Fit in the way that the task asks for, and keep the state: scores always come from one that was loaded."""
         trial = self.job.trial
-        train, val = self._split("train"), self._split("val")
-        method = self._method()
-        rng = torch.Generator().manual_seed(seed_of(trial.key, "fit"))
-        fit, base = method.fit, self.job.base
-        if trial.condition and base:
+        train, val = (self._images(trial.dataset, split, trial.sources) for split in ("train", "val"))
+        if trial.condition:
             attack = self._attack(trial.condition)
             train, val = (images.perturbed(attack, seed=self.job.protocol.attack_seed) for images in (train, val))
-            method.load(self.store.path(base, "state"), device=self.job.device)
-            fit = method.immunise
+        method = self._method()
+        if self.job.base:
+            method.load(self.store.path(self.job.base, "state"), device=self.job.device)
+        fit = {"fit": method.fit, "immunise": method.immunise, "arrive": method.partial_fit}[trial.how]
+        rng = torch.Generator().manual_seed(seed_of(trial.key, "fit"))
         self.monitor.watch(rng, train, val)
         self.store.folder(trial).mkdir(parents=True, exist_ok=True)
         with seeded(trial.key, "global fit"), self.clock("fit"):
@@ -153,41 +152,40 @@ class _Work:
         self._keep(method)
 
     def score(self, cell: Cell) -> None:
-        """Score all test images of a cell and keep its record."""
-        test = self._split("test")
-        labels = test.labels.cpu().numpy()
-        drawn = _first_of_each(labels, LIMIT)
+        """Score all images of a cell and keep its record."""
+        images, shown = self._images(cell.dataset, cell.split, cell.sources), self._truth.of(cell)
+        drawn = _first_of_each(shown.labels, LIMIT if self._task.separability else cell.fingerprints)
         if cell.attack:
-            test = test.perturbed(self._attack(cell.attack), seed=self.job.protocol.attack_seed)
-        scores = np.empty((len(test), len(test.sources)), dtype=np.float32)
+            images = images.perturbed(self._attack(cell.attack), seed=self.job.protocol.attack_seed)
+        scores = np.empty((len(images), len(self.job.trial.known)), dtype=np.float32)
         features = []
         start = 0
-        for batch, _ in test.batches(self.job.protocol.batch_size):
+        for batch, _ in images.batches(self.job.protocol.batch_size):
             stop = start + len(batch)
             with seeded(self.job.trial.key, f"global {cell.key} {start}"):
-                scores[start:stop] = self._scores(batch, len(test.sources))
+                scores[start:stop] = self._scores(batch)
                 chosen = drawn[start:stop]
                 if chosen.any():
                     features.append(self._fingerprints(batch[torch.from_numpy(chosen).to(batch.device)]))
             start = stop
-        self._record(cell, scores, labels, np.concatenate(features), labels[drawn])
+        self._record(cell, scores, np.concatenate(features) if features else None, np.flatnonzero(drawn))
 
-    def _scores(self, images: Images, sources: int) -> NDArray[np.float32]:
-        scores = self._checked("scores", images, self._fitted().scores)
-        if scores.shape != (len(images), sources) or scores.dtype != torch.float32:
+    def _scores(self, images: Images) -> NDArray[np.float32]:
+        scores, known = self._checked("scores", images, self._fitted.scores), self.job.trial.known
+        if scores.shape != (len(images), len(known)) or scores.dtype != torch.float32:
             raise PluginError(
                 f"method {self.job.trial.method!r} returned scores of shape {tuple(scores.shape)} and {scores.dtype}, "
-                f"expected ({len(images)}, {sources}) and torch.float32: one row an image, one column a source "
-                f"({', '.join(self.data.sources)})"
+                f"expected ({len(images)}, {len(known)}) and torch.float32: one row per image, one column per source "
+                f"({', '.join(known)})"
             )
         return scores.cpu().numpy()
 
     def _fingerprints(self, images: Images) -> NDArray[np.float64]:
-        features = self._checked("fingerprints", images, self._fitted().fingerprints)
+        features = self._checked("fingerprints", images, self._fitted.fingerprints)
         if features.ndim != 2 or len(features) != len(images):
             raise PluginError(
                 f"method {self.job.trial.method!r} returned fingerprints of shape {tuple(features.shape)}, "
-                f"expected ({len(images)}, d): one row an image"
+                f"expected ({len(images)}, d): one row per image"
             )
         return features.double().cpu().numpy()
 
@@ -212,39 +210,57 @@ class _Work:
         self,
         cell: Cell,
         scores: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        features: NDArray[np.float64],
-        feature_labels: NDArray[np.int64],
+        features: NDArray[np.float64] | None,
+        rows: NDArray[np.int64],
     ) -> None:
-        permutations = PERMUTATIONS if cell.attack is None and self.job.trial.condition is None else 0
-        packed = pack_scores(scores)
-        task = load_task(self.job.protocol.task)
-        record = Record(
-            cell.key,
-            self.job.trial.key,
-            cell.name,
-            metrics=task.metrics(task.answers(scores, self.data.sources), labels, self.data.sources),
-            separability=asdict(
-                separability(
-                    features,
-                    feature_labels,
-                    len(self.data.sources),
-                    seed=self.job.protocol.attack_seed,
-                    permutations=permutations,
-                )
-            ),
-            n_scored=len(scores),
-            scores_sha256=sha256(packed).hexdigest(),
-            provenance=provenance(self.job),
+        trial, shown = self.job.trial, self._truth.of(cell)
+        arrays: dict[str, NDArray[Any]] = {}
+        if features is not None and cell.fingerprints:
+            kept = _first_of_each(shown.labels, cell.fingerprints)[rows]
+            arrays = packed_fingerprints(features[kept], rows[kept])
+        outcome = Outcome(
+            kept={**self._task.keep(scores, shown, trial.known), **arrays},
+            shown=shown,
+            known=trial.known,
+            calibration=None if cell.calibration else self._calibration,
         )
-        self.store.write(self.job.trial, cell, record, packed)
+        content = packed({"scores": scores, **arrays})
+        record = Record(
+            key=cell.key,
+            trial=trial.key,
+            cell=cell.name,
+            metrics=self._task.metrics(outcome),
+            separability=self._separability(cell, features, shown.labels[rows]),
+            n_scored=len(scores),
+            scores_sha256=sha256(content).hexdigest(),
+            provenance=provenance(self.job.device, self.job.revision),
+        )
+        self.store.write(trial, cell, record, content)
 
+    def _separability(
+        self, cell: Cell, features: NDArray[np.float64] | None, labels: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        if features is None or not self._task.separability or cell.calibration:
+            return {}
+        permutations = PERMUTATIONS if cell.attack is None and self.job.trial.condition is None else 0
+        seed = self.job.protocol.attack_seed
+        return asdict(separability(features, labels, len(cell.sources), seed=seed, permutations=permutations))
+
+    @cached_property
+    def _calibration(self) -> Outcome | None:
+        """What became of the images that thresholds come from; they are scored before all others."""
+        cells = [cell for cell in self.job.trial.cells if cell.calibration]
+        found = list(outcomes(self.store, self.job.trial, self._task, self._truth, cells))
+        if cells and not found:
+            raise PluginError(f"the {cells[0].name} images that thresholds come from could not be scored")
+        return found[0][2] if found else None
+
+    @cached_property
     def _fitted(self) -> Method:
-        if self._loaded is None:
-            self._loaded = self._method()
-            with self.clock("load"):
-                self._loaded.load(self.store.path(self.job.trial, "state"), device=self.job.device)
-        return self._loaded
+        method = self._method()
+        with self.clock("load"):
+            method.load(self.store.path(self.job.trial, "state"), device=self.job.device)
+        return method
 
     def _method(self) -> Method:
         return self.plugins.method(self.job.trial.method)(**self.job.trial.settings)
@@ -252,8 +268,8 @@ class _Work:
     def _attack(self, attack: Attack) -> Perturbation:
         return _Timed(self.plugins.attack(attack.name)(**attack.settings), self.clock)
 
-    def _split(self, name: str) -> ImageSet:
-        images = self.data.split(name, device=self.job.device, limit=self.job.limit)
+    def _images(self, dataset: str, split: str, sources: tuple[str, ...]) -> ImageSet:
+        images = self._data[dataset].split(split, device=self.job.device, limit=self.job.limit, sources=sources)
         images.tick = self.monitor.tick
         return images
 
@@ -285,15 +301,3 @@ def _first_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     for label in np.unique(labels):
         chosen[np.flatnonzero(labels == label)[:count]] = True
     return chosen
-
-
-def provenance(job: Job) -> dict[str, Any]:
-    """Return what a record says of where it was made."""
-    packages = ("numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "torch")
-    return {
-        "packages": {name: version(name) for name in packages} | {"python": platform.python_version()},
-        "code": job.revision,
-        "device": torch.cuda.get_device_name(job.device) if job.device != "cpu" else "cpu",
-        "threads": 1,
-        "deterministic": job.device == "cpu" or torch.are_deterministic_algorithms_enabled(),
-    }

@@ -15,38 +15,66 @@ LEVEL = 0.95
 _DRAWS = 2**21  # random numbers held at a time
 
 
-def balanced_accuracy(correct: Float[np.ndarray, "m n"], labels: Integer[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
-    """Return the mean over sources of the mean correctness of their images, one value a row of ``correct``."""
-    recalls = [correct[:, labels == source].mean(axis=1) for source in np.unique(labels)]
+def mean_credit(credit: Float[np.ndarray, "m n"], labels: Integer[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
+    """Return the mean over sources of the mean credit of their images, one value per row of ``credit``.
+
+    Where credit is whether an image's source was named, this is balanced accuracy.
+    """
+    recalls = [credit[:, labels == source].mean(axis=1) for source in np.unique(labels)]
     mean: Float[np.ndarray, " m"] = np.mean(recalls, axis=0)
     return mean
 
 
 def bootstrap(
-    correct: Float[np.ndarray, "m n"],
+    credit: Float[np.ndarray, "m n"],
     labels: Integer[np.ndarray, " n"],
     groups: Shaped[np.ndarray, " n"],
     resamples: int = RESAMPLES,
 ) -> Float[np.ndarray, "r m"]:
-    """Return balanced accuracies of resampled images, the same resamples for every row of ``correct``.
+    """Return `mean_credit` of resampled images, the same resamples for every row of ``credit``.
 
     Args:
-        correct: Correctness per image in [0, 1], averaged over seeds; one row a column of the board.
+        credit: Credit per image in [0, 1], averaged over seeds; one row per column of the board.
         labels: Source index per image.
         groups: What ties images together, per image; within a source, groups are drawn with replacement.
         resamples: How often.
     """
+    recalls = np.zeros((resamples, len(credit)))
+    strata = _strata(labels, groups)
     rng = np.random.Generator(np.random.Philox(SEED))
-    recalls = np.zeros((resamples, len(correct)))
-    sources = np.unique(labels)
-    for source in sources:
+    for images, starts, sizes in strata:
+        sums = np.add.reduceat(credit[:, images], starts, axis=1)
+        weights = _weights(len(sizes), resamples, rng)
+        recalls += np.concatenate([(drawn @ sums.T) / (drawn @ sizes)[:, None] for drawn in weights])
+    return recalls / len(strata)
+
+
+def image_weights(
+    labels: Integer[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"], resamples: int = RESAMPLES
+) -> Iterator[Float[np.ndarray, "b n"]]:
+    """Yield the resamples of `bootstrap`, in blocks: how often each image was drawn."""
+    rng = np.random.Generator(np.random.Philox(SEED))
+    strata = _strata(labels, groups)
+    counts = [np.concatenate([d.astype(np.uint16) for d in _weights(len(s), resamples, rng)]) for _, _, s in strata]
+    block = max(1, _DRAWS // len(labels))
+    for start in range(0, resamples, block):
+        weights = np.empty((min(block, resamples - start), len(labels)))
+        for drawn, (images, _, sizes) in zip(counts, strata, strict=True):
+            weights[:, images] = np.repeat(drawn[start : start + block], sizes, axis=1)
+        yield weights
+
+
+def _strata(
+    labels: Integer[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"]
+) -> list[tuple[Integer[np.ndarray, " k"], Integer[np.ndarray, " g"], Integer[np.ndarray, " g"]]]:
+    """Return for each source its images, sorted by group, and the start and size of each group among them."""
+    strata = []
+    for source in np.unique(labels):
         images = np.flatnonzero(labels == source)
         images = images[np.argsort(groups[images], kind="stable")]
         _, starts, sizes = np.unique(groups[images], return_index=True, return_counts=True)
-        sums = np.add.reduceat(correct[:, images], starts, axis=1)
-        weights = _weights(len(sizes), resamples, rng)
-        recalls += np.concatenate([(drawn @ sums.T) / (drawn @ sizes)[:, None] for drawn in weights])
-    return recalls / len(sources)
+        strata.append((images, starts, sizes))
+    return strata
 
 
 def _weights(groups: int, resamples: int, rng: np.random.Generator) -> Iterator[Float[np.ndarray, "r g"]]:

@@ -61,6 +61,11 @@ class Ladder(AttackUse):
         return self
 
     @property
+    def attacks(self) -> tuple[str, ...]:
+        """The labels of its steps, from mild to harsh."""
+        return tuple(step.label for step in self.steps)
+
+    @property
     def steps(self) -> tuple[AttackUse, ...]:
         """The attack at each severity, labelled as ``jpeg-90``."""
         return tuple(
@@ -74,7 +79,23 @@ class Ladder(AttackUse):
 
 
 class Protocol(_Document):
-    """One version of a protocol."""
+    """One version of a protocol.
+
+    Attributes:
+        schema_version: The layout of the document.
+        name: What it is called, without its version.
+        version: Raised whenever the protocol changes.
+        draft: Whether it may still change under its version.
+        task: The question that methods are asked, see `gfp_bench.tasks`.
+        options: The task's settings.
+        description: One sentence for people.
+        attack_seed: Of the attacks' streams.
+        seeds: Of the trials of stochastic methods.
+        batch_size: Images that a method scores at a time.
+        attacks: What test images go through.
+        ladders: Attacks of rising severity.
+        immunise: Whether methods are immunised against each attack.
+    """
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Label
@@ -88,6 +109,7 @@ class Protocol(_Document):
     attacks: tuple[AttackUse, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     immunise: bool = True
+    options: dict[str, Setting] = {}
 
     @model_validator(mode="after")
     def _ladders_are_attacked_only(self) -> "Protocol":

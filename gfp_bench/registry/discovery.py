@@ -40,7 +40,7 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
         PluginError: If a file or a built-in plugin does not load, or two plugins have one name.
         UsageError: If a file does not exist.
     """
-    entries = [*_built_in()]
+    entries = [*built_in()]
     broken = []
     for point in sorted(entry_points(group=_GROUP), key=_origin):
         try:
@@ -52,7 +52,8 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
     return Plugins(entries, broken)
 
 
-def _built_in() -> Iterator[Entry]:
+def built_in() -> Iterator[Entry]:
+    """Yield the plugins that gfp-bench brings, found by walking their packages."""
     for package in map(importlib.import_module, _BUILT_IN):
         for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not found.name.rpartition(".")[2].startswith("_"):

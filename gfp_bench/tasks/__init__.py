@@ -1,19 +1,27 @@
-"""Tasks: which fits, which cells, which metrics. A protocol names its task."""
+"""The questions that methods are asked, one file each, found by lying here. Torch-free."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from types import ModuleType
 
-from gfp_bench.errors import unknown
+from gfp_bench.contracts.settings import Setting, resolved_settings
+from gfp_bench.contracts.task import Task
+from gfp_bench.errors import PluginError, unknown
 
 
-def load_task(name: str) -> ModuleType:
-    """Return the task's module: its ``conditions`` and its ``metrics``.
+def load_task(name: str, settings: Mapping[str, Setting] | None = None) -> Task:
+    """Return the task of a name, with the settings that a protocol gives it.
 
     Raises:
-        UsageError: If there is no such task.
+        UsageError: If there is no such task, or it does not have such a setting.
+        PluginError: If its file does not define it.
     """
     names = [module.name for module in iter_modules(__path__)]
     if name not in names:
         raise unknown("task", name, names)
-    return import_module(f"{__name__}.{name}")
+    module = import_module(f"{__name__}.{name}")
+    for cls in vars(module).values():
+        if isinstance(cls, type) and issubclass(cls, Task) and getattr(cls, "name", None) == name:
+            task: Task = cls(**resolved_settings(cls, settings or {}))
+            return task
+    raise PluginError(f"{module.__file__} defines no Task with name = {name!r}; expected one named as its file")

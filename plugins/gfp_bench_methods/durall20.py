@@ -31,6 +31,7 @@ class Durall20(Method):
     paper = "arXiv:2003.01826"
     version = 1
     stochastic = False
+    preload = ("sklearn.svm",)
     deviations = (
         "20 ln |F| averaged over rings, as in the authors' code (paper: power)",
         "one-vs-one SVM over all sources (paper: real against fake)",

@@ -28,6 +28,7 @@ class McCloskey18(Method):
     paper = "arXiv:1812.08247"
     version = 1
     stochastic = False
+    preload = ("sklearn.svm",)
     deviations = (
         "thresholds as recalled: 240, 245, 250, 255 and 0, 5, 10, 15",
         "features standardised, one SVM a source against the rest (paper: real against GAN)",

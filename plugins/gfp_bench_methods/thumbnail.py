@@ -30,6 +30,7 @@ class Thumbnail(Method):
     paper = ""
     version = 1
     stochastic = False
+    preload = ("sklearn.svm",)
     floor = True
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from gfp_bench import metrics
 from gfp_bench.errors import PluginError
 from gfp_bench.metrics.attribution import attribution
-from gfp_bench.metrics.detection import detection_auroc, detection_scores
+from gfp_bench.metrics.detection import detection_auroc, detection_margins
 from gfp_bench.metrics.separability import gram_distances, moment_distances, separability
 
 
@@ -63,14 +63,14 @@ def test_attribution_refuses_an_index_that_is_no_source() -> None:
 
 def test_detection_score_is_the_margin_of_real() -> None:
     scores = np.array([[3.0, 5.0, 1.0], [3.0, 1.0, 2.5]], dtype=np.float32)
-    margins = detection_scores(scores, ["dcgan", "real", "vae"])
+    margins = detection_margins(scores, ["dcgan", "real", "vae"])
     assert margins is not None
     assert margins.tolist() == [2.0, -2.0]
 
 
 @pytest.mark.parametrize("sources", [["dcgan", "vae", "wgan"], ["real"]])
 def test_no_detection_without_both_kinds(sources: list[str]) -> None:
-    detection = detection_scores(np.zeros((4, len(sources)), dtype=np.float32), sources)
+    detection = detection_margins(np.zeros((4, len(sources)), dtype=np.float32), sources)
     assert detection is None
     assert detection_auroc(detection, np.zeros(4, dtype=np.int64), sources) is None
 

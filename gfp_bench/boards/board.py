@@ -1,0 +1,113 @@
+"""All that a leaderboard is made of, before anything is estimated. Torch-free."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+from gfp_bench.contracts.task import CLEAN, Outcome, Shown, Task
+from gfp_bench.engine.plan import Row
+from gfp_bench.protocols.protocol import Ladder
+
+Status: TypeAlias = Literal["done", "failed", "timeout", "skipped", "not run"]
+Place: TypeAlias = tuple[str, str]
+"""Condition of the fit, an attack's label or ``clean``, and column: what a cell is called."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What a board has of one planned cell.
+
+    Attributes:
+        row: Title of its row.
+        condition: What the method was immunised against, or ``clean``.
+        column: What the cell is called: the label of the attack on the images, or ``clean``.
+        seed: The trial's seed.
+        fold: The fit's fold.
+        status: Whether there are numbers.
+        reason: Why not.
+        outcome: What is kept of the images; of a done cell.
+        metrics: As recorded; of a done cell.
+        separability: Fields of `gfp_bench.metrics.separability.Separability`, of a done cell; empty if not measured.
+        device: Where it ran; of a done cell.
+    """
+
+    row: str
+    condition: str
+    column: str
+    seed: int
+    fold: int = 0
+    status: Status
+    reason: str = ""
+    outcome: Outcome | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    separability: Mapping[str, Any] = field(default_factory=dict)
+    device: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Condition and column."""
+        return self.condition, self.column
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Board:
+    """All that a leaderboard is made of; equal boards give equal bytes.
+
+    Attributes:
+        dataset: Its name.
+        digest: The manifest's, hexadecimal.
+        protocol: Name and version.
+        draft: Whether the protocol is one.
+        task: What was asked.
+        shown: The test images of the first column.
+        rows: In any order.
+        results: All planned cells, with numbers or without, in the order of the plan.
+        provenance: What every cell ran with, a phrase each.
+        rederive: The command that makes this board again.
+        ladders: Attacks that belong together.
+        figure: Name of the file with the ladders' curves.
+    """
+
+    dataset: str
+    digest: str
+    protocol: str
+    draft: bool
+    task: Task
+    shown: Shown
+    rows: tuple[Row, ...]
+    results: tuple[Result, ...]
+    provenance: tuple[str, ...]
+    rederive: str
+    ladders: tuple[Ladder, ...] = ()
+    figure: str = ""
+
+    @cached_property
+    def first(self) -> Place:
+        """The place that ranks, where all measures are shown."""
+        return next((result.place for result in self.results), (CLEAN, CLEAN))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """What methods face as they were fitted, besides the first place, in the order of the plan."""
+        return tuple(column for condition, column in self._places if condition == CLEAN and column != self.first[1])
+
+    @property
+    def single_columns(self) -> tuple[str, ...]:
+        """Columns that stand in no ladder."""
+        stepped = {attack for ladder in self.ladders for attack in ladder.attacks}
+        return tuple(column for column in self.columns if column not in stepped)
+
+    @property
+    def immunised(self) -> bool:
+        """Whether the protocol immunises."""
+        return any(condition != CLEAN for condition, _ in self._places)
+
+    @property
+    def places(self) -> list[Place]:
+        """What a row needs in order to be ranked: every column, and immunised methods under their own attack."""
+        return [place for place in self._places if place[0] in (CLEAN, place[1])]
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        return list(dict.fromkeys(result.place for result in self.results))
