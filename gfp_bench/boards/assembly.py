@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gfp_bench.boards.board import Board, Result, Status
-from gfp_bench.contracts.task import Outcome
+from gfp_bench.contracts.task import CLEAN, Outcome
 from gfp_bench.data.manifest import Manifest
 from gfp_bench.engine.outcomes import Truth, outcomes
 from gfp_bench.engine.plan import Cell, Plan, Trial
@@ -47,6 +47,7 @@ def board_of(plan: Plan, manifests: Mapping[str, Manifest], store: Store) -> Boa
         draft=plan.protocol.draft,
         task=plan.task,
         shown=truth.of(_on_boards(plan.trials[0])[0]),
+        columns=tuple(dict.fromkeys(result.column for result in results if result.condition == CLEAN)),
         rows=plan.rows,
         results=results,
         provenance=tuple(_provenance(records)),

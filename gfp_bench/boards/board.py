@@ -61,8 +61,9 @@ class Board:
         draft: Whether the protocol is one.
         task: What was asked.
         shown: The test images of the first column.
+        columns: What methods face as they were fitted, in the order of the plan; the first one ranks.
         rows: In any order.
-        results: All planned cells, with numbers or without, in the order of the plan.
+        results: All planned cells, with numbers or without.
         provenance: What every cell ran with, a phrase each.
         rederive: The command that makes this board again.
         ladders: Attacks that belong together.
@@ -75,6 +76,7 @@ class Board:
     draft: bool
     task: Task
     shown: Shown
+    columns: tuple[str, ...]
     rows: tuple[Row, ...]
     results: tuple[Result, ...]
     provenance: tuple[str, ...]
@@ -82,32 +84,25 @@ class Board:
     ladders: tuple[Ladder, ...] = ()
     figure: str = ""
 
-    @cached_property
+    @property
     def first(self) -> Place:
         """The place that ranks, where all measures are shown."""
-        return next((result.place for result in self.results), (CLEAN, CLEAN))
-
-    @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """What methods face as they were fitted, besides the first place, in the order of the plan."""
-        return tuple(column for condition, column in self._places if condition == CLEAN and column != self.first[1])
+        return CLEAN, self.columns[0]
 
     @property
     def single_columns(self) -> tuple[str, ...]:
-        """Columns that stand in no ladder."""
+        """Columns after the first that stand in no ladder."""
         stepped = {attack for ladder in self.ladders for attack in ladder.attacks}
-        return tuple(column for column in self.columns if column not in stepped)
-
-    @property
-    def immunised(self) -> bool:
-        """Whether the protocol immunises."""
-        return any(condition != CLEAN for condition, _ in self._places)
-
-    @property
-    def places(self) -> list[Place]:
-        """What a row needs in order to be ranked: every column, and immunised methods under their own attack."""
-        return [place for place in self._places if place[0] in (CLEAN, place[1])]
+        return tuple(column for column in self.columns[1:] if column not in stepped)
 
     @cached_property
-    def _places(self) -> list[Place]:
-        return list(dict.fromkeys(result.place for result in self.results))
+    def immunised(self) -> bool:
+        """Whether the protocol immunises."""
+        return any(result.condition != CLEAN for result in self.results)
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """What a row needs in order to be ranked: every column, and immunised methods under their own attack."""
+        planned = {result.place for result in self.results}
+        own = [(column, column) for column in self.columns[1:]]
+        return [*((CLEAN, column) for column in self.columns), *(place for place in own if place in planned)]

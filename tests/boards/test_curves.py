@@ -11,24 +11,45 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.optimize import LinearConstraint, minimize
 
-from gfp_bench.boards.curves import apart, digest, digest_of, lines, png
-from gfp_bench.boards.ranking import Board, Cell, Ladder, Row, standings
+from gfp_bench.boards import curves
+from gfp_bench.boards.board import Board, Result
+from gfp_bench.boards.curves import apart, digest_of, lines
+from gfp_bench.boards.ranking import standings
+from gfp_bench.contracts.task import Outcome, Shown
+from gfp_bench.engine.plan import Row
+from gfp_bench.protocols.protocol import Ladder
+from gfp_bench.tasks import load_task
 
 LABELS = np.arange(40) % 2
+SHOWN = Shown(labels=LABELS, groups=np.arange(40), sources=("a", "b"))
 LADDERS = (
-    Ladder("jpeg", "quality", ("90", "50"), ("jpeg-90", "jpeg-50")),
-    Ladder("noise", "deviation", ("2",), ("noise-2",)),
+    Ladder(name="jpeg", vary=("low", "high"), severities=(90, 50), axis="quality"),
+    Ladder(name="noise", vary=("low", "high"), severities=(2,), axis="deviation"),
 )
 ATTACKS = ("jpeg-90", "jpeg-50", "noise-2")
 SHARES = {"knn": (0.9, 0.8, 0.6, 0.7), "late": (0.8, 0.6, 0.5, 0.5), "thumbnail": (0.6, 0.55, 0.5, 0.5)}
 
 
-def cell(row: str, attack: str, share: float) -> Cell:
-    """A cell that is right on a share of each source's images."""
+def png(board: Board) -> bytes:
+    return curves.png(board, standings(board))
+
+
+def digest(board: Board) -> str:
+    return curves.digest(board, standings(board))
+
+
+def row_of(title: str, *, floor: bool = False) -> Row:
+    return Row(title=title, method=title, settings={}, floor=floor)
+
+
+def cell(row: str, attack: str, share: float) -> Result:
+    """A result that is right on a share of each source's images."""
     correct = np.repeat(np.arange(20) < round(20 * share), 2)
     empty = {"n": 2, "d": 2, "fdr": None, "fdr_equal": None, "permuted_low": None, "permuted_high": None, "reason": "-"}
     metrics = {"balanced_accuracy": float(correct.mean())}
-    return Cell(row, "clean", attack, 0, "done", correct=correct, metrics=metrics, separability=empty)
+    outcome = Outcome(kept={"answer": np.where(correct, LABELS, 1 - LABELS)}, shown=SHOWN, known=SHOWN.sources)
+    place = {"row": row, "condition": "clean", "column": attack, "seed": 0}
+    return Result(**place, status="done", outcome=outcome, metrics=metrics, separability=empty)
 
 
 @pytest.fixture
@@ -41,9 +62,12 @@ def board() -> Board:
         if (row, attack) != ("late", "jpeg-50")
     ]
     return Board(
-        dataset="toy", digest="0" * 64, protocol="steps@1", draft=False, sources=("a", "b"), labels=LABELS,
-        groups=np.arange(40), attacks=ATTACKS, rows=tuple(Row(row, floor=row == "thumbnail") for row in SHARES),
-        cells=(*cells, Cell("late", "clean", "jpeg-50", 0, "timeout", "slow")), provenance=(), rederive="",
+        dataset="toy", digest="0" * 64, protocol="steps@1", draft=False, task=load_task("attribution"),
+        shown=SHOWN, columns=("clean", *ATTACKS), rows=tuple(row_of(row, floor=row == "thumbnail") for row in SHARES),
+        results=(
+            *cells,
+            Result(row="late", condition="clean", column="jpeg-50", seed=0, status="timeout", reason="slow"),
+        ), provenance=(), rederive="",
         ladders=LADDERS, figure="toy-steps@1.png",
     )  # fmt: skip
 
@@ -64,14 +88,14 @@ def test_lines_begin_clean_and_have_gaps_where_cells_are_missing(board: Board) -
 
 
 def test_a_method_without_any_point_is_left_out(board: Board) -> None:
-    without = replace(board, rows=(*board.rows, Row("new")))
+    without = replace(board, rows=(*board.rows, row_of("new")))
     assert list(accuracies(without, LADDERS[0])) == ["knn", "thumbnail", "late"], "in the order of the board"
     png(without)
 
 
 def test_equal_boards_are_equal_pictures(board: Board, tmp_path: Path) -> None:
     drawn = png(board)
-    assert drawn == png(replace(board, rows=board.rows[::-1], cells=board.cells[::-1]))
+    assert drawn == png(replace(board, rows=board.rows[::-1], results=board.results[::-1]))
     path = tmp_path / "curves.png"
     path.write_bytes(drawn)
     assert digest_of(path) == digest(board)
@@ -83,9 +107,9 @@ def test_equal_boards_are_equal_pictures(board: Board, tmp_path: Path) -> None:
 def test_what_is_drawn_is_in_the_digest(board: Board) -> None:
     other = cell("knn", "noise-2", 0.75)
     changed = [
-        replace(board, cells=(*(one for one in board.cells if one.row + one.attack != "knnnoise-2"), other)),
-        replace(board, rows=(*board.rows[:2], Row("thumbnail"))),
-        replace(board, ladders=(LADDERS[0], replace(LADDERS[1], axis="variance"))),
+        replace(board, results=(*(one for one in board.results if one.row + one.column != "knnnoise-2"), other)),
+        replace(board, rows=(*board.rows[:2], row_of("thumbnail"))),
+        replace(board, ladders=(LADDERS[0], LADDERS[1].model_copy(update={"axis": "variance"}))),
         replace(board, dataset="other"),
     ]
     assert len({digest(one) for one in (board, *changed)}) == 5

@@ -8,19 +8,49 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gfp_bench.boards.formats import Timing, csv, latex, markdown, screen, timing_markdown
-from gfp_bench.boards.ranking import Board, Cell, Ladder, Row, Status, standings
+from gfp_bench.boards import formats
+from gfp_bench.boards.board import Board, Result, Status
+from gfp_bench.boards.ranking import standings
+from gfp_bench.boards.timing import Timing, timing_markdown
+from gfp_bench.contracts.task import Outcome, Shown
+from gfp_bench.engine.plan import Row
 from gfp_bench.errors import RecordError
-from gfp_bench.protocols.protocol import load_protocol
+from gfp_bench.protocols.protocol import Ladder, load_protocol
+from gfp_bench.tasks import load_task
 
 SOURCES = ("dcgan", "real", "vae", "wgan-gp")
 LABELS = np.arange(80) % 4
+SHOWN = Shown(labels=LABELS, groups=np.arange(80) // 2, sources=SOURCES)
 ATTACKS = ("noise", "jpeg")
 PLACES = [("clean", "clean"), *(("clean", a) for a in ATTACKS), *((a, a) for a in ATTACKS), ("noise", "clean")]
 
 
-def done(row: str, place: tuple[str, str], share: float, seed: int = 0) -> Cell:
-    """A cell whose method is right on a share of each source's images, on others with other seeds."""
+def markdown(board: Board) -> str:
+    return formats.markdown(board, standings(board))
+
+
+def latex(board: Board) -> str:
+    return formats.latex(board, standings(board))
+
+
+def csv(board: Board) -> str:
+    return formats.csv(board, standings(board))
+
+
+def screen(board: Board) -> str:
+    return formats.screen(board, standings(board))
+
+
+def outcome(correct: np.ndarray) -> Outcome:
+    return Outcome(kept={"answer": np.where(correct, LABELS, (LABELS + 1) % 4)}, shown=SHOWN, known=SOURCES)
+
+
+def row_of(title: str, **facts: Any) -> Row:
+    return Row(title=title, method=title.partition("[")[0], settings=facts.pop("settings", {}), **facts)
+
+
+def done(row: str, place: tuple[str, str], share: float, seed: int = 0, device: str = "cpu") -> Result:
+    """A result whose method is right on a share of each source's images, on others with other seeds."""
     correct = np.roll(np.repeat(np.arange(20) < round(20 * share), 4), 4 * seed)
     recall = correct.reshape(20, 4).mean(axis=0)
     metrics: dict[str, Any] = {
@@ -31,26 +61,43 @@ def done(row: str, place: tuple[str, str], share: float, seed: int = 0) -> Cell:
     }
     separability = {"n": 20, "d": 4, "fdr": 3.0, "fdr_equal": 2.0 + seed, "permuted_low": 0.9 - seed / 10}
     separability |= {"permuted_high": 1.1 + seed / 10, "reason": ""}
-    return Cell(row, *place, seed, "done", correct=correct, metrics=metrics, separability=separability)
+    return Result(
+        row=row,
+        condition=place[0],
+        column=place[1],
+        seed=seed,
+        status="done",
+        outcome=outcome(correct),
+        metrics=metrics,
+        separability=separability,
+        device=device,
+    )
 
 
-def lost(cell: Cell, status: Status, reason: str) -> Cell:
-    return Cell(cell.row, cell.condition, cell.attack, cell.seed, status, reason)
+def lost(result: Result, status: Status, reason: str) -> Result:
+    return Result(
+        row=result.row,
+        condition=result.condition,
+        column=result.column,
+        seed=result.seed,
+        status=status,
+        reason=reason,
+    )
 
 
-def cells(row: str, clean: float, seeds: int = 1) -> list[Cell]:
+def cells(row: str, clean: float, seeds: int = 1) -> list[Result]:
     """What a row has: less under attack, half of it won back by immunisation."""
     shares = {place: clean - 0.2 * (place[1] != "clean") + 0.1 * (place[0] != "clean") for place in PLACES}
     return [done(row, place, shares[place] + seed / 20, seed) for place in PLACES for seed in range(seeds)]
 
 
-def board(*more: Cell, rows: tuple[Row, ...] = ()) -> Board:
+def board(*more: Result, rows: tuple[Row, ...] = ()) -> Board:
     """Three contenders, one with three seeds, and a floor that beats them all."""
     titles = (
-        Row("durall20"),
-        Row("knn", settings="k=1"),
-        Row("thumbnail", floor=True),
-        Row("yu19[budget=smoke]", weights="scratch", budget="smoke", deviations=("20 epochs", "no EMA")),
+        row_of("durall20"),
+        row_of("knn", settings={"k": 1}),
+        row_of("thumbnail", floor=True),
+        row_of("yu19[budget=smoke]", weights="scratch", budget="smoke", deviations=("20 epochs", "no EMA")),
     )
     shares = {"durall20": 0.5, "knn": 0.75, "thumbnail": 0.9}
     return Board(
@@ -58,12 +105,11 @@ def board(*more: Cell, rows: tuple[Row, ...] = ()) -> Board:
         digest="0123456789abcdef" * 4,
         protocol="attribution@0",
         draft=True,
-        sources=SOURCES,
-        labels=LABELS,
-        groups=np.arange(80) // 2,
-        attacks=ATTACKS,
+        task=load_task("attribution"),
+        shown=SHOWN,
+        columns=("clean", *ATTACKS),
         rows=(*titles, *rows),
-        cells=(
+        results=(
             *(cell for row, share in shares.items() for cell in cells(row, share)),
             *cells("yu19[budget=smoke]", 0.7, seeds=3),
             *more,
@@ -79,7 +125,7 @@ def broken(row: str, status: Status, reason: str, *, seeds: int = 3) -> Board:
         lost(cell, status, reason) if cell.place == ("noise", "noise") and cell.seed == 1 else cell
         for cell in cells(row, 0.9, seeds)
     ]
-    return board(*own, rows=(Row(row),))
+    return board(*own, rows=(row_of(row),))
 
 
 def lines(text: str, title: str) -> list[list[str]]:
@@ -99,7 +145,7 @@ def test_methods_are_ranked_and_the_best_and_its_ties_are_marked() -> None:
 
 
 def test_a_method_that_cannot_be_told_from_the_best_is_marked() -> None:
-    text = markdown(board(*cells("near", 0.7), rows=(Row("near"),)))
+    text = markdown(board(*cells("near", 0.7), rows=(row_of("near"),)))
     assert lines(text, "near")[0][0] == "3"
     assert lines(text, "near")[0][3].startswith("70.0† [")  # 4 of 80 images
     assert lines(text, "near")[0][4] == "50.0† → 60.0†"
@@ -126,13 +172,13 @@ def test_a_missing_cell_says_why_and_leaves_its_row_unranked(status: Status, wor
 
 def test_a_skipped_row_names_its_reason_once() -> None:
     skipped = [lost(cell, "skipped", "needs 128 px") for cell in cells("pose", 0.5)]
-    text = markdown(board(*skipped, rows=(Row("pose"),)))
+    text = markdown(board(*skipped, rows=(row_of("pose"),)))
     assert set(lines(text, "pose")[0][3:]) == {"skipped (note 2)"}
     assert text.count("needs 128 px") == 1
 
 
 def test_cells_of_no_row_and_rows_of_no_cells() -> None:
-    text = markdown(board(*cells("stale", 0.99), rows=(Row("new"),)))
+    text = markdown(board(*cells("stale", 0.99), rows=(row_of("new"),)))
     assert "stale" not in text
     assert set(lines(text, "new")[0][3:]) == {"not run (note 2)"}
 
@@ -155,7 +201,7 @@ def test_undefined_separability_says_why() -> None:
         replace(cell, separability=dict(cell.separability) | empty | {"reason": "0/0: flat"})
         for cell in cells("flat", 0.5)
     ]
-    text = markdown(board(*changed, rows=(Row("flat"),)))
+    text = markdown(board(*changed, rows=(row_of("flat"),)))
     assert lines(text, "flat")[0][-2] == "undefined (note 2)"
     assert "\n2. FDR undefined: 0/0: flat.\n" in text
 
@@ -177,21 +223,22 @@ def test_header_says_what_the_board_is() -> None:
 
 def test_devices_that_differ_are_named_with_their_rows() -> None:
     base = board()
-    rows = tuple(replace(row, device="H200") if row.title == "knn" else row for row in base.rows[::-1])
-    assert "Ran on: H200 (knn); cpu (durall20, thumbnail, yu19[budget=smoke])." in markdown(replace(base, rows=rows))
+    results = tuple(replace(one, device="H200") if one.row == "knn" else one for one in base.results[::-1])
+    text = markdown(replace(base, results=results))
+    assert "Ran on: H200 (knn); cpu (durall20, thumbnail, yu19[budget=smoke])." in text
 
 
 def test_without_immunisation_columns_are_plain() -> None:
     base = board()
-    clean = tuple(cell for cell in base.cells if cell.condition == "clean")
-    text = markdown(replace(base, cells=clean))
+    clean = tuple(one for one in base.results if one.condition == "clean")
+    text = markdown(replace(base, results=clean))
     assert lines(text, "durall20")[0][4] == "30.0"
     assert "immunised" not in text.split("## ")[1]
 
 
 def test_equal_boards_are_equal_bytes_whatever_the_order() -> None:
     base = board()
-    mixed = replace(base, rows=base.rows[::-1], cells=base.cells[::-1])
+    mixed = replace(base, rows=base.rows[::-1], results=base.results[::-1])
     assert markdown(mixed) == markdown(base)
     assert latex(mixed) == latex(base)
     assert csv(mixed) == csv(base)
@@ -200,7 +247,7 @@ def test_equal_boards_are_equal_bytes_whatever_the_order() -> None:
 def test_csv_has_every_cell_at_full_precision() -> None:
     text = csv(broken("late", "failed", "out of memory"))
     table = list(csv_module.DictReader(io.StringIO(text)))
-    assert len(table) == len(board().cells) + 18
+    assert len(table) == len(board().results) + 18
     found = {(line["method"], line["condition"], line["attack"], line["seed"]): line for line in table}
     yu19 = found["yu19[budget=smoke]", "clean", "clean", "1"]
     seeds = [cell.metrics["balanced_accuracy"] for cell in cells("yu19[budget=smoke]", 0.7, 3)[:3]]
@@ -219,12 +266,12 @@ def test_csv_has_every_cell_at_full_precision() -> None:
 
 def test_csv_columns_are_the_union_over_cells() -> None:
     last = replace(done("last", ("clean", "clean"), 0.1), metrics={"balanced_accuracy": 0.1, "nmi": 0.25})
-    table = list(csv_module.DictReader(io.StringIO(csv(board(last, rows=(Row("last"),))))))
+    table = list(csv_module.DictReader(io.StringIO(csv(board(last, rows=(row_of("last"),))))))
     assert [line["nmi"] for line in table if line["nmi"]] == ["0.25"]
 
 
 def test_a_bar_in_a_title_does_not_break_the_table() -> None:
-    assert r"| `odd[a=b\|c]` |" in " ".join(markdown(board(rows=(Row("odd[a=b|c]"),))).split())
+    assert r"| `odd[a=b\|c]` |" in " ".join(markdown(board(rows=(row_of("odd[a=b|c]"),))).split())
 
 
 def test_latex_is_escaped_and_balanced() -> None:
@@ -245,23 +292,23 @@ def test_ranks_are_shared_by_equal_methods_only() -> None:
 
 def test_a_board_without_any_result_still_says_so() -> None:
     base = board()
-    nothing = replace(base, cells=tuple(lost(cell, "not run", "") for cell in base.cells))
+    nothing = replace(base, results=tuple(lost(one, "not run", "") for one in base.results))
     assert "no result yet" in markdown(nothing)
     assert lines(markdown(nothing), "knn")[0][0] == "not ranked"
 
 
 def test_outcomes_of_other_images_are_refused() -> None:
     cell = done("extra", ("clean", "clean"), 0.5)
-    assert cell.correct is not None
-    short = replace(cell, correct=cell.correct[:-1])
-    with pytest.raises(RecordError, match="cell extra clean/clean seed 0 has 79 outcomes, expected 80"):
-        markdown(board(short, rows=(Row("extra"),)))
+    assert cell.outcome is not None
+    short = replace(cell, outcome=replace(cell.outcome, kept={"answer": LABELS[:-1]}))
+    with pytest.raises(RecordError, match="cell extra clean/clean seed 0 has 79 values of 'answer', expected 80"):
+        markdown(board(short, rows=(row_of("extra"),)))
 
 
 def test_outcomes_that_contradict_the_recorded_metrics_are_refused() -> None:
     cell = replace(done("extra", ("clean", "clean"), 0.5), metrics={"balanced_accuracy": 0.55})
     with pytest.raises(RecordError, match=r"records a balanced accuracy of 0\.55, but its outcomes give 0\.5"):
-        markdown(board(cell, rows=(Row("extra"),)))
+        markdown(board(cell, rows=(row_of("extra"),)))
 
 
 def test_timing_sums_over_trials() -> None:
@@ -287,13 +334,16 @@ def attacked(labels: tuple[str, ...], *, immunised: bool, fall: float = 0.0, **c
         for row, share in shares.items()
         for place in [("clean", "clean"), *conditions]
     ]
-    late = [Cell("yu19[budget=smoke]", *place, 0, "not run") for place in [("clean", "clean"), *conditions]]
-    return replace(base, attacks=labels, cells=(*made, *late), **changes)
+    late = [
+        Result(row="yu19[budget=smoke]", condition=condition, column=column, seed=0, status="not run")
+        for condition, column in [("clean", "clean"), *conditions]
+    ]
+    return replace(base, columns=("clean", *labels), results=(*made, *late), **changes)
 
 
 def test_six_attacks_fit_eighty_columns() -> None:
     labels = tuple(use.label for use in load_protocol("attribution@1").all_attacks)
-    long = Row(f"frank20[{','.join(f'setting{number}=value' for number in range(5))}]")
+    long = row_of(f"frank20[{','.join(f'setting{number}=value' for number in range(5))}]")
     text = screen(attacked(labels, immunised=True, rows=(*board().rows, long)))
     assert max(map(len, text.splitlines())) <= 80
     assert "100 → 100" in text
@@ -312,8 +362,8 @@ def ladders() -> Board:
     """Two ladders of two steps, and an attack that stands in none."""
     labels = ("flip", "jpeg-90", "jpeg-50", "noise-2", "noise-5")
     steps = (
-        Ladder("jpeg", "quality", ("90", "50"), labels[1:3]),
-        Ladder("noise", "deviation, grey_levels", ("2", "5"), labels[3:]),
+        Ladder(name="jpeg", vary=("low", "high"), severities=(90, 50), axis="quality"),
+        Ladder(name="noise", vary=("low", "high"), severities=(2, 5), axis="deviation, grey_levels"),
     )
     return attacked(labels, immunised=False, fall=0.05, ladders=steps, figure="curves.png")
 

@@ -10,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gfp_bench.boards.assembly import board_of, drift, publish, scored_index, stored_plan, write_board
+from gfp_bench.boards import publication
+from gfp_bench.boards.assembly import board_of
 from gfp_bench.boards.formats import markdown
+from gfp_bench.boards.ranking import standings
+from gfp_bench.contracts.task import Outcome
 from gfp_bench.data.manifest import Manifest
-from gfp_bench.engine.plan import Plan, make_plan, plan_to_json
-from gfp_bench.engine.records import Record, Store, pack_scores, to_json
+from gfp_bench.engine.outcomes import Truth
+from gfp_bench.engine.plan import Plan, make_plan
+from gfp_bench.engine.records import Record, Store, packed, to_json
 from gfp_bench.errors import RecordError, UsageError
 from gfp_bench.metrics.separability import Separability
 from gfp_bench.protocols.protocol import AttackUse, Ladder, load_protocol
 from gfp_bench.registry.discovery import load_plugins
-from gfp_bench.tasks.attribution import answers, metrics
 
 CODE = {"version": "1", "revision": None, "dirty": False}
 
@@ -31,7 +34,16 @@ def planned(toy: Manifest, **changes: object) -> Plan:
     protocol = load_protocol("attribution@0").model_copy(update={"seeds": (0,)} | changes)
     made = make_plan(toy, protocol, [("knn", {})], load_plugins())
     kept = tuple(trial for trial in made.trials if trial.method == "knn")
-    return replace(made, trials=kept, methods=tuple(row for row in made.methods if row.method == "knn"))
+    return replace(made, trials=kept, rows=tuple(row for row in made.rows if row.method == "knn"))
+
+
+def publish(plan: Plan, toy: Manifest, store: Store, folder: Path) -> Path:
+    return publication.publish(plan, {toy.name: toy}, store, folder)
+
+
+def drift(board: Path, toy: Manifest) -> list[str]:
+    store = Store(board.parent / "records" / board.stem)
+    return publication.drift(board, store.plan(), {toy.name: toy}, store)
 
 
 @pytest.fixture
@@ -46,21 +58,23 @@ def store(toy: Manifest, plan: Plan, tmp_path: Path) -> Store:
 
 def filled(toy: Manifest, plan: Plan, store: Store) -> Store:
     """Results of a method that errs on every third image."""
-    sources = toy.source_names
-    labels = np.searchsorted(sources, scored_index(toy, None)["source"].to_list())
-    scores = np.eye(len(sources), dtype=np.float32)[(labels + (np.arange(len(labels)) % 3 == 0)) % len(sources)]
-    packed = pack_scores(scores)
+    sources, truth = toy.source_names, Truth({toy.name: toy}, None)
+    shown = truth.of(plan.trials[0].cells[0])
+    wrong = np.arange(len(shown.labels)) % 3 == 0
+    scores = np.eye(len(sources), dtype=np.float32)[(shown.labels + wrong) % len(sources)]
+    content = packed({"scores": scores})
+    kept = plan.task.keep(scores, shown, sources)
+    found = plan.task.metrics(Outcome(kept=kept, shown=shown, known=sources))
     for trial in plan.trials:
         store.folder(trial).mkdir(parents=True)
         for cell in trial.cells:
-            found = metrics(answers(scores, sources), labels, sources)
             record = Record(
                 cell.key, trial.key, cell.name, found, asdict(Separability(8, 3, reason="0/0")),
-                len(labels), sha256(packed).hexdigest(),
+                len(scores), sha256(content).hexdigest(),
                 {"packages": {"numpy": "2"}, "code": CODE, "device": "cpu"},
             )  # fmt: skip
-            store.write(trial, cell, record, packed)
-    (store.root / "plan.json").write_bytes(to_json(plan_to_json(plan)))
+            store.write(trial, cell, record, content)
+    store.keep_plan(plan)
     return store
 
 
@@ -72,8 +86,8 @@ def published(plan: Plan, toy: Manifest, store: Store, tmp_path: Path) -> Path:
 def test_a_published_board_is_the_board_of_the_results(
     plan: Plan, toy: Manifest, store: Store, published: Path
 ) -> None:
-    assert stored_plan(store.root) == plan
-    assert published.read_text() == markdown(board_of(plan, toy, store))
+    board = board_of(plan, {toy.name: toy}, store)
+    assert published.read_text() == markdown(board, standings(board))
     assert drift(published, toy) == []
     assert not list(published.parent.rglob("scores*"))
 
@@ -111,7 +125,7 @@ def test_a_board_is_gone_on_with_from_its_records(
     assert [cell for trial in plan.trials for cell in copy.pending(trial)] == [last]
     record = store.record(trial, last)
     assert record is not None
-    copy.write(trial, last, record, pack_scores(store.scores(trial, last, record)))
+    copy.write(trial, last, record, packed(store.arrays(trial, last, record)))
     again = publish(plan, toy, copy, tmp_path / "boards-again")
     assert tree(again.parent) == tree(published.parent)
 
@@ -189,7 +203,7 @@ def test_a_limited_run_is_not_published(plan: Plan, toy: Manifest, store: Store,
 
 def test_another_dataset_is_refused(plan: Plan, toy: Manifest, store: Store) -> None:
     with pytest.raises(RecordError, match="run again, or bring the dataset back"):
-        board_of(plan, toy.model_copy(update={"index": "0" * 64}), store)
+        board_of(plan, {toy.name: toy.model_copy(update={"index": "0" * 64})}, store)
 
 
 def test_missing_cells_say_so(plan: Plan, toy: Manifest, store: Store, tmp_path: Path) -> None:
@@ -197,16 +211,9 @@ def test_missing_cells_say_so(plan: Plan, toy: Manifest, store: Store, tmp_path:
     for path in [*store.folder(immunised).glob("*.json"), *store.folder(clean).glob("noise*.json")]:
         path.unlink()
     store.fail(clean, clean.cells[1], "timeout", "took longer than 5 s")
-    text = write_board(board_of(plan, toy, store), plan, store, tmp_path / "out").read_text()
+    board = board_of(plan, {toy.name: toy}, store)
+    text = publication.write_board(board, standings(board), plan, store, tmp_path / "out").read_text()
     assert "timeout (note" in text
     assert "took longer than 5 s" in text
     assert "not run (note" in text
     assert "| not ranked" in text
-
-
-def test_no_plan_no_board(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no plan in"):
-        stored_plan(tmp_path)
-    (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(RecordError, match="damaged"):
-        stored_plan(tmp_path)

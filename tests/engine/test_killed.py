@@ -35,7 +35,7 @@ def test_killed_at_ten_points(toy: Manifest, cache: Path, tmp_path: Path) -> Non
     attempts = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(attempts) == len(POINTS)
     expected = kept_files(tmp_path / "undisturbed")
-    assert len(expected) == 9  # the plan, and two files for each of four cells
+    assert len(expected) == 10  # the plan, twice, and two files for each of four cells
     for point, attempt in zip(POINTS, attempts, strict=True):
         assert attempt["killed"] == -signal.SIGKILL, point
         assert attempt["code"] == 0, point

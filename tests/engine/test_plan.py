@@ -45,8 +45,8 @@ def test_floors_are_always_planned_and_stochastic_methods_have_every_seed(
     toy: Manifest, protocol: Protocol, plugins: Plugins
 ) -> None:
     plan = make_plan(toy, protocol, [("knn", {})], plugins)
-    assert [row.method for row in plan.methods] == ["chance", "majority", "thumbnail", "knn"]
-    seeds = {row.method: {t.seed for t in plan.trials if t.method == row.method} for row in plan.methods}
+    assert [row.method for row in plan.rows] == ["chance", "majority", "thumbnail", "knn"]
+    seeds = {row.method: {t.seed for t in plan.trials if t.method == row.method} for row in plan.rows}
     assert seeds == {"chance": {0, 1, 2}, "majority": {0}, "thumbnail": {0}, "knn": {0}}
 
 
@@ -54,7 +54,7 @@ def test_what_else_is_planned_changes_no_key(toy: Manifest, protocol: Protocol, 
     alone = keys(make_plan(toy, protocol, [("knn", {})], plugins))
     others = make_plan(toy, protocol, [("durall20", {}), ("mccloskey18", {}), ("knn", {})], plugins)
     assert keys(others) == alone
-    spelt_out = dict(next(row for row in others.methods if row.method == "knn").settings)
+    spelt_out = dict(next(row for row in others.rows if row.method == "knn").settings)
     assert keys(make_plan(toy, protocol, [("knn", spelt_out)], plugins)) == alone
 
 

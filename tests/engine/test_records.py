@@ -9,28 +9,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gfp_bench.engine.plan import Attack, Cell, Trial
-from gfp_bench.engine.records import Record, Store, pack_scores
-from gfp_bench.errors import RecordError
+from gfp_bench.engine.plan import Attack, Cell, Plan, Trial
+from gfp_bench.engine.records import Record, Store, packed
+from gfp_bench.errors import RecordError, UsageError
+from gfp_bench.protocols.protocol import load_protocol
 
-NOISE = Attack("noise", "noise", {"low": 5.0}, 1)
-CELLS = (Cell(None, "a" * 64), Cell(NOISE, "b" * 64))
-TRIAL = Trial("toy", "attribution", "knn", {"k": 5}, "knn", 0, None, "c" * 64, CELLS)
+NOISE = Attack(label="noise", name="noise", settings={"low": 5.0}, version=1)
+CELLS = (
+    Cell(name="clean", key="a" * 64, dataset="toy"),
+    Cell(name="noise", key="b" * 64, dataset="toy", attack=NOISE),
+)
+KNN = {"dataset": "toy", "method": "knn", "settings": {"k": 5}, "row": "knn", "seed": 0, "key": "c" * 64}
+TRIAL = Trial(**KNN, sources=("a", "b", "c"), known=("a", "b", "c"), cells=CELLS)
 SCORES = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 def record_of(cell: Cell, scores: bytes) -> Record:
     from hashlib import sha256
 
-    return Record(cell.key, TRIAL.key, cell.name, {"accuracy": 0.1 + 0.2}, {}, 2, sha256(scores).hexdigest(), {})
+    digest = sha256(scores).hexdigest()
+    return Record(cell.key, TRIAL.key, cell.name, {"accuracy": 0.1 + 0.2}, {}, 2, digest, {})
+
+
+def planned(*cells: Cell) -> Plan:
+    protocol = load_protocol("attribution@0")
+    trials = (replace(TRIAL, cells=cells),)
+    return Plan(dataset="toy", digest="d" * 64, protocol=protocol, limit=None, trials=trials)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
     store.folder(TRIAL).mkdir(parents=True)
-    packed = pack_scores(SCORES)
-    store.write(TRIAL, CELLS[0], record_of(CELLS[0], packed), packed)
+    content = packed({"scores": SCORES})
+    store.write(TRIAL, CELLS[0], record_of(CELLS[0], content), content)
     return store
 
 
@@ -38,7 +50,7 @@ def test_a_record_comes_back_to_the_last_bit(store: Store) -> None:
     record = store.record(TRIAL, CELLS[0])
     assert record is not None
     assert record.metrics["accuracy"] == 0.1 + 0.2
-    np.testing.assert_array_equal(store.scores(TRIAL, CELLS[0], record), SCORES)
+    np.testing.assert_array_equal(store.arrays(TRIAL, CELLS[0], record)["scores"], SCORES)
 
 
 def test_pending_is_what_is_neither_done_nor_failed(store: Store) -> None:
@@ -46,20 +58,37 @@ def test_pending_is_what_is_neither_done_nor_failed(store: Store) -> None:
     store.fail(TRIAL, CELLS[1], "timeout", "too slow")
     assert store.pending(TRIAL) == []
     assert store.pending(TRIAL, retry_failed=True) == [CELLS[1]]
-    packed = pack_scores(SCORES)
-    store.write(TRIAL, CELLS[1], record_of(CELLS[1], packed), packed)
+    content = packed({"scores": SCORES})
+    store.write(TRIAL, CELLS[1], record_of(CELLS[1], content), content)
     assert store.failure(TRIAL, CELLS[1]) is None
 
 
 def test_a_record_of_another_version_is_stale(store: Store) -> None:
-    assert store.stale([TRIAL]) == []
-    newer = replace(TRIAL, cells=(Cell(None, "e" * 64), CELLS[1]))
-    assert [path.name for path in store.stale([newer])] == ["clean-aaaaaaaa.json"]
-    assert store.pending(newer) == list(newer.cells)
+    assert store.stale(planned(*CELLS)) == []
+    newer = planned(Cell(name="clean", key="e" * 64, dataset="toy"), CELLS[1])
+    assert [path.name for path in store.stale(newer)] == ["clean-aaaaaaaa.json"]
+    assert store.pending(newer.trials[0]) == list(newer.trials[0].cells)
+
+
+def test_a_record_of_another_protocol_is_not_stale(store: Store) -> None:
+    store.keep_plan(planned(*CELLS))
+    other = planned(CELLS[1])
+    assert store.stale(replace(other, protocol=load_protocol("attribution@1"))) == []
+
+
+def test_a_plan_comes_back(store: Store) -> None:
+    with pytest.raises(UsageError, match="no plan in"):
+        store.plan()
+    store.keep_plan(planned(*CELLS))
+    assert store.plan() == planned(*CELLS)
+    for damaged in ("{}", "{", '{"schema": 1}'):
+        (store.root / "plan.json").write_text(damaged)
+        with pytest.raises(RecordError, match="damaged"):
+            store.plan()
 
 
 def test_equal_scores_are_equal_bytes() -> None:
-    assert pack_scores(SCORES) == pack_scores(SCORES.copy())
+    assert packed({"scores": SCORES}) == packed({"scores": SCORES.copy()})
 
 
 def test_damage_is_named(store: Store) -> None:
@@ -69,10 +98,10 @@ def test_damage_is_named(store: Store) -> None:
     (scores,) = folder.glob("*.npz")
     scores.write_bytes(scores.read_bytes()[:-1])
     with pytest.raises(RecordError, match=rf"{scores.name} is not the one its record was made with"):
-        store.scores(TRIAL, CELLS[0], record)
+        store.arrays(TRIAL, CELLS[0], record)
     scores.unlink()
     with pytest.raises(RecordError, match=rf"{scores.name} cannot be read"):
-        store.scores(TRIAL, CELLS[0], record)
+        store.arrays(TRIAL, CELLS[0], record)
     (path,) = folder.glob("*.json")
     whole = path.read_text()
     for broken in (whole[:-20], json.dumps({"key": CELLS[0].key}), whole.replace("a" * 64, "d" * 64)):
@@ -97,8 +126,7 @@ def test_a_claim_is_held_by_one_and_freed_by_death(store: Store) -> None:
         "    print(holder, flush=True); sys.stdin.read()"
     )
     (store.root / "tests_trial.py").write_text(
-        "from gfp_bench.engine.plan import Trial\n"
-        f"TRIAL = Trial('toy', 'attribution', 'knn', {{'k': 5}}, 'knn', 0, None, {'c' * 64!r}, ())\n"
+        f"from gfp_bench.engine.plan import Trial\nTRIAL = Trial(**{KNN!r}, sources=(), known=(), cells=())\n"
     )
     arguments = [sys.executable, "-c", code, str(store.root), str(store.root)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

@@ -10,9 +10,10 @@ from places import SUPPORT
 
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.data.manifest import Manifest
+from gfp_bench.engine.events import CellDone, CellsFailed, RunEvent, TrialBusy, TrialProgress, TrialStarted
 from gfp_bench.engine.plan import Plan, make_plan
 from gfp_bench.engine.records import Store
-from gfp_bench.engine.runner import Event, Options, run
+from gfp_bench.engine.runner import Options, debug, run
 from gfp_bench.errors import UsageError
 from gfp_bench.protocols.protocol import AttackUse, load_protocol
 from gfp_bench.registry.discovery import Plugins, load_plugins
@@ -28,7 +29,14 @@ def plugins() -> Plugins:
 
 @pytest.fixture
 def options(toy: Manifest, cache: Path, tmp_path: Path) -> Options:
-    return Options(toy.file, cache, tmp_path / "results", device="cpu", plugin_files=(FAULTS,), checkpoint_every=0.0)
+    return Options(
+        manifests={toy.name: toy.file},
+        cache=cache,
+        results=tmp_path / "results",
+        device="cpu",
+        plugin_files=(FAULTS,),
+        checkpoint_every=0.0,
+    )
 
 
 @pytest.fixture
@@ -42,14 +50,14 @@ def planned(toy: Manifest, plugins: Plugins) -> Callable[..., Plan]:
     return plan
 
 
-def executed(plan: Plan, options: Options) -> list[Event]:
-    events: list[Event] = []
+def executed(plan: Plan, options: Options) -> list[RunEvent]:
+    events: list[RunEvent] = []
     run(plan, options, events.append)
     return events
 
 
-def kinds(events: Sequence[Event]) -> list[str]:
-    return [event.kind for event in events if event.kind != "progress"]
+def kinds(events: Sequence[RunEvent]) -> list[type]:
+    return [type(event) for event in events if not isinstance(event, TrialProgress)]
 
 
 def reasons(plan: Plan, options: Options) -> list[str]:
@@ -60,7 +68,7 @@ def reasons(plan: Plan, options: Options) -> list[str]:
 
 def test_runs_every_cell_once_and_a_second_run_nothing(planned: Callable[..., Plan], options: Options) -> None:
     plan = planned("brightness")
-    assert kinds(executed(plan, options)).count("done") == 4  # clean and noise, each clean and immunised
+    assert kinds(executed(plan, options)).count(CellDone) == 4  # clean and noise, each clean and immunised
     store = Store(options.results)
     records = [store.record(trial, cell) for trial in plan.trials for cell in trial.cells]
     assert [record.metrics["balanced_accuracy"] for record in records if record] == [1.0] * 4
@@ -101,18 +109,18 @@ def test_a_broken_method_fails_and_the_others_go_on(
 ) -> None:
     plan = planned(method, "brightness", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
     events = executed(plan, options)
-    assert kinds(events).count("failed") == 1
-    assert kinds(events).count("done") == 1
+    assert kinds(events).count(CellsFailed) == 1
+    assert kinds(events).count(CellDone) == 1
     assert reason in reasons(plan, options)[0]
     assert kinds(executed(plan, options)) == [], "failed cells stay failed"
-    assert "failed" in kinds(executed(plan, replace(options, retry_failed=True))), "until they are asked for"
+    assert CellsFailed in kinds(executed(plan, replace(options, retry_failed=True))), "until they are asked for"
 
 
 def test_a_failed_fit_is_tried_once_and_its_immunised_cells_are_left(
     planned: Callable[..., Plan], options: Options
 ) -> None:
     plan = planned("raises")
-    assert kinds(executed(plan, options)) == ["started", "failed", "failed"]
+    assert kinds(executed(plan, options)) == [TrialStarted, CellsFailed]
     assert len(reasons(plan, options)) == 2
 
 
@@ -123,7 +131,7 @@ def test_a_clean_fit_that_fails_when_repeated_is_no_silence(
     clean = replace(plan, trials=plan.trials[:1])
     executed(clean, options)  # leaves no state behind, since nothing waits for it
     (tmp_path / "mark").write_text("")
-    assert kinds(executed(plan, options)) == ["started", "failed", "failed"]
+    assert kinds(executed(plan, options)) == [TrialStarted, CellsFailed]
     assert reasons(plan, options) == ["clean, fitted again: RuntimeError: not again"] * 2
 
 
@@ -140,15 +148,18 @@ def test_a_process_that_dies_before_its_first_step_fails_its_cells(
 def test_a_failed_cell_does_not_take_the_others_of_its_trial(planned: Callable[..., Plan], options: Options) -> None:
     plan = planned("raises-once", protocol=PROTOCOL.model_copy(update={"immunise": False}))
     events = executed(plan, options)
-    ended = [(event.kind, event.cell) for event in events if event.kind in ("failed", "done")]
-    assert ended == [("failed", "clean"), ("done", "noise")]
+    ended = [event for event in events if isinstance(event, CellsFailed | CellDone)]
+    assert [(type(event), event.cells if isinstance(event, CellsFailed) else event.cell) for event in ended] == [
+        (CellsFailed, ("clean",)),
+        (CellDone, "noise"),
+    ]
 
 
 @pytest.mark.parametrize(("method", "limit"), [("hangs", "idle_timeout"), ("slow", "timeout")])
 def test_limits_end_a_trial(planned: Callable[..., Plan], options: Options, method: str, limit: str) -> None:
     plan = planned(method, protocol=PROTOCOL.model_copy(update={"attacks": ()}))
     events = executed(plan, replace(options, **{limit: 2.0}))
-    assert kinds(events) == ["started", "timeout"]
+    assert kinds(events) == [TrialStarted, CellsFailed]
     assert f"--{limit.replace('_', '-')}" in reasons(plan, options)[0]
 
 
@@ -160,7 +171,7 @@ def test_memory_is_bounded(planned: Callable[..., Plan], options: Options) -> No
 
 def test_a_gigabyte_of_output_is_cut(planned: Callable[..., Plan], options: Options) -> None:
     plan = planned("prints", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
-    assert "done" in kinds(executed(plan, options))
+    assert CellDone in kinds(executed(plan, options))
     log = Store(options.results).path(plan.trials[0], "log").read_text()
     assert len(log) < 2_000_000
     assert "bytes left out" in log
@@ -207,9 +218,10 @@ def test_two_runs_share_the_work(planned: Callable[..., Plan], options: Options)
     with Store(options.results).claim(plan.trials[0]) as holder:
         assert holder is None
         events = executed(plan, options)
-    assert kinds(events) == ["busy"]
-    assert "process" in events[0].text
-    assert "done" in kinds(executed(plan, options))
+    assert kinds(events) == [TrialBusy]
+    assert isinstance(events[0], TrialBusy)
+    assert "process" in events[0].holder
+    assert CellDone in kinds(executed(plan, options))
 
 
 def test_limited_cells_are_other_cells(planned: Callable[..., Plan]) -> None:
@@ -229,6 +241,33 @@ def test_scores_are_kept_in_the_order_of_the_index(
     store, trial = Store(options.results), plan.trials[0]
     record = store.record(trial, trial.cells[0])
     assert record is not None
-    scores = store.scores(trial, trial.cells[0], record)
+    scores = store.arrays(trial, trial.cells[0], record)["scores"]
     labels = load_dataset(toy.file, cache=options.cache).split("test").labels.numpy()
     np.testing.assert_array_equal(scores.argmax(axis=1), labels)
+
+
+def test_a_hang_leaves_its_stack_in_the_log(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("hangs", protocol=PROTOCOL.model_copy(update={"attacks": ()}))
+    executed(plan, replace(options, idle_timeout=2.0))
+    log = Store(options.results).path(plan.trials[0], "log").read_text()
+    assert "Current thread" in log or "Thread 0x" in log
+    assert "faults.py" in log and " in fit" in log
+
+
+def test_a_trial_is_debugged_in_this_process(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("raises", "brightness")
+    with pytest.raises(RuntimeError, match="no fit today"):
+        debug(plan, options, lambda event: None)
+    assert reasons(plan, options) == [], "nothing is recorded as failed"
+    whole = planned("brightness")
+    titles = [debug(whole, options, lambda event: None).title for _ in whole.trials]
+    assert titles == [trial.title for trial in whole.trials]
+    with pytest.raises(UsageError, match="no trial is pending"):
+        debug(whole, options, lambda event: None)
+
+
+def test_protocols_share_cells_and_fits(planned: Callable[..., Plan], options: Options) -> None:
+    executed(planned("brightness"), options)
+    other = PROTOCOL.model_copy(update={"name": "other", "immunise": False})
+    assert executed(planned("brightness", protocol=other), options) == []
+    assert Store(options.results).stale(planned("brightness", protocol=other)) == []

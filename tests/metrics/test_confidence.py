@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score
 
 from gfp_bench.metrics import confidence
-from gfp_bench.metrics.confidence import balanced_accuracy, bootstrap, holm, interval, paired_p, spread, ties
+from gfp_bench.metrics.confidence import bootstrap, holm, image_weights, interval, mean_credit, paired_p, spread, ties
 
 fractions = st.floats(0, 1, allow_subnormal=False)
 
@@ -44,7 +44,7 @@ def slow_bootstrap(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, 
 def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
     _, labels, _ = board()
     predicted = np.random.default_rng(1).integers(0, 3, len(labels))
-    found = balanced_accuracy((predicted == labels)[None].astype(float), labels)
+    found = mean_credit((predicted == labels)[None].astype(float), labels)
     assert found == pytest.approx(balanced_accuracy_score(labels, predicted))
 
 
@@ -135,7 +135,7 @@ def test_p_values_are_two_sided_and_never_0() -> None:
 
 def compare(correct: np.ndarray) -> list[bool]:
     labels = np.arange(correct.shape[1]) % 2
-    accuracy = balanced_accuracy(correct, labels)
+    accuracy = mean_credit(correct, labels)
     return ties(accuracy, bootstrap(correct, labels, np.arange(len(labels)))).tolist()
 
 
@@ -158,5 +158,18 @@ def test_equally_good_methods_are_rarely_told_apart() -> None:
     found = 0
     for _ in range(200):
         correct = (rng.random((2, 120)) < 0.7).astype(float)
-        found += not ties(balanced_accuracy(correct, labels), bootstrap(correct, labels, groups, 400)).all()
+        found += not ties(mean_credit(correct, labels), bootstrap(correct, labels, groups, 400)).all()
     assert 2 <= found <= 22  # 10 expected
+
+
+def test_weights_of_images_are_the_resamples_of_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    labels, groups = np.arange(60) % 3, rng.integers(0, 7, 60)
+    credit = rng.random((2, 60))
+    monkeypatch.setattr(confidence, "_DRAWS", 240)  # several blocks
+    weights = np.concatenate(list(image_weights(labels, groups, 50)))
+    assert weights.shape == (50, 60)
+    assert all(len(set(row[(labels == 0) & (groups == 2)])) == 1 for row in weights), "groups are drawn whole"
+    by_hand = np.mean([weights[:, labels == s] @ credit[:, labels == s].T / weights[:, labels == s].sum(1)[:, None]
+                       for s in range(3)], axis=0)  # fmt: skip
+    np.testing.assert_allclose(bootstrap(credit, labels, groups, 50), by_hand, rtol=1e-12)

@@ -8,10 +8,11 @@ from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 from gfp_bench.data.manifest import read_manifest
+from gfp_bench.engine.events import CellDone, RunEvent
 from gfp_bench.engine.plan import Plan, make_plan
 from gfp_bench.engine.process import warm_up
 from gfp_bench.engine.records import Store
-from gfp_bench.engine.runner import Event, Options, run
+from gfp_bench.engine.runner import Options, run
 from gfp_bench.protocols.protocol import AttackUse, load_protocol
 from gfp_bench.registry.discovery import load_plugins
 
@@ -32,10 +33,18 @@ def attempt(plan: Plan, manifest: Path, cache: Path, results: Path, at: int, whe
     Path(os.environ["KILL_ORDER"]).write_text(json.dumps(order))
     files = (HERE / "faults.py", HERE / "killing.py")
     load_plugins(files)  # this process renames files too
-    options = Options(manifest, cache, results, jobs=1, device="cpu", plugin_files=files, checkpoint_every=0.0)
+    options = Options(
+        manifests={plan.dataset: manifest},
+        cache=cache,
+        results=results,
+        jobs=1,
+        device="cpu",
+        plugin_files=files,
+        checkpoint_every=0.0,
+    )
 
-    def note(event: Event) -> None:
-        if event.kind == "done":
+    def note(event: RunEvent) -> None:
+        if isinstance(event, CellDone):
             with done.open("a") as file:
                 file.write(f"{event.trial.condition_name}/{event.cell}\n")
 
