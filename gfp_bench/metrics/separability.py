@@ -56,7 +56,7 @@ def separability(
     """Return the FD ratios of features, the same for the same arguments.
 
     Args:
-        features: One row an image.
+        features: One row per image.
         labels: Source index of each row.
         n_sources: How many sources there are.
         seed: Of the draw of images, the halvings and the permutations.
@@ -72,11 +72,16 @@ def separability(
     (_, n), d = rows.shape, features.shape[1]
     if n_sources < 2 or n < 4:
         return Separability(n, d, reason=f"{n_sources} sources of {n} images, needs 2 of 4 or more")
-    chosen = features[rows.ravel()].astype(np.float64)
-    centred = chosen - chosen.mean(axis=0)  # distances stay; Gram entries would lose digits to a common offset
-    if np.abs(centred).max() <= _NOISE * np.abs(chosen).max():
+    chosen = features[rows.ravel()].astype(np.float64, copy=False)  # a copy already; large, so no other is made
+    largest = _largest(chosen)
+    chosen -= chosen.mean(axis=0)  # distances stay; Gram entries would lose digits to a common offset
+    if _largest(chosen) <= _NOISE * largest:
         return Separability(n, d, reason="0/0: all fingerprints are equal")
-    return _ratios(centred, n_sources, rng, permutations)
+    return _ratios(chosen, n_sources, rng, permutations)
+
+
+def _largest(values: Float[np.ndarray, "n d"]) -> float:
+    return max(float(values.max()), -float(values.min()))
 
 
 def _draw(labels: Integer[np.ndarray, " n"], n_sources: int, rng: np.random.Generator) -> Int64[np.ndarray, "s k"]:
@@ -96,7 +101,7 @@ def _ratios(
     else:
         distances = partial(gram_distances, centred @ centred.T)
     sources = np.arange(images).reshape(n_sources, n)
-    noise = _NOISE * float(np.square(centred).sum(axis=1).mean())
+    noise = _NOISE * float(np.vdot(centred, centred)) / images
 
     halvings = [_halve(distances, sources, rng) for _ in range(HALVINGS)]
     between, within = np.mean(halvings, axis=0).tolist()

@@ -21,7 +21,8 @@ from gfp_bench import metrics
 from gfp_bench.errors import PluginError
 from gfp_bench.metrics.attribution import attribution
 from gfp_bench.metrics.detection import detection_auroc, detection_margins
-from gfp_bench.metrics.separability import gram_distances, moment_distances, separability
+from gfp_bench.metrics.distances import gram_distances, moment_distances, nuclear_norms
+from gfp_bench.metrics.separability import separability
 
 
 @st.composite
@@ -107,6 +108,19 @@ def test_both_distances_agree_where_covariances_are_singular(m: int, d: int) -> 
     parts, pairs = np.arange(2 * m).reshape(2, m), np.array([[0, 1]])
     by_gram = gram_distances(features @ features.T, parts, pairs)
     assert moment_distances(features, parts, pairs) == pytest.approx(by_gram, rel=1e-6)
+
+
+@pytest.mark.parametrize("fall", [0.0, 4.0, 12.0])
+def test_nuclear_norms_are_sums_of_singular_values_whatever_their_range(fall: float) -> None:
+    """Singular values from 1 down to 10^-fall: beyond some range eigenvalues of the square lose them."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(20, 30, 30)))[0] for _ in range(2))
+    matrices = left * np.logspace(0, -fall, 30) @ right
+    matrices -= matrices.mean(axis=2, keepdims=True)
+    matrices -= matrices.mean(axis=1, keepdims=True)
+    expected = np.linalg.svd(matrices, compute_uv=False).sum(axis=1)
+    np.testing.assert_allclose(nuclear_norms(matrices), expected, rtol=1e-10)
+    assert nuclear_norms(0 * matrices) == pytest.approx(0)
 
 
 def test_distance_of_a_shifted_copy_is_the_squared_shift() -> None:
