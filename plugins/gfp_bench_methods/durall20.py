@@ -5,8 +5,11 @@ DeepFakes with simple features", arXiv:1911.00686, as the authors' published exp
 """
 
 import math
+from functools import cache
 
+import numpy as np
 import torch
+from scipy.interpolate import interp1d
 from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
@@ -43,6 +46,7 @@ class Durall20(Method):
         c: float = 6.37,
         gamma: float = 0.86,
         norm: str = "first",
+        length: int | None = None,
     ) -> None:
         check_choice(self.name, "classifier", classifier, ("rbf", "linear", "poly"))
         check_choice(self.name, "norm", norm, ("first", "none", "minmax"))
@@ -50,6 +54,11 @@ class Durall20(Method):
         check_positive(self.name, "gamma", gamma)
         self.classifier = classifier  # the SVM's kernel; poly is of degree 3
         self.c, self.gamma = c, gamma  # its penalty, and its width as of x.y or |x - y|^2
+        if length is not None:
+            check_positive(self.name, "length", length - 1)
+        self.length = (
+            length  # values to which a profile is resampled before that, 80 in the authors' CelebA; None: as is
+        )
         self.norm = norm  # a profile is divided by its first value, left, or scaled to [0, 1]
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
@@ -66,9 +75,11 @@ class Durall20(Method):
         return self.features(images)
 
     def features(self, images: Images) -> Fingerprints:
-        """Return (n, d) float64 profiles, low frequencies first; d is 43, 88, 722 at 64, 128, 1024 pixels."""
+        """Return (n, d) float64 profiles, low frequencies first; d is ``length``, or 43, 88, 722 at 64, 128, 1024 px."""
         size = max(1, _PIXELS // images[0].numel()) if len(images) else 1
         profiles = torch.cat([profile(part) for part in torch.split(images, size)])
+        if self.length is not None:
+            profiles = profiles @ _resampling(profiles.shape[1], self.length).to(profiles.device)
         if self.norm == "first":
             return profiles / profiles[:, :1]
         if self.norm == "minmax":
@@ -78,6 +89,13 @@ class Durall20(Method):
 
     def _kernel(self) -> Kernel:
         return Kernel(self.classifier, self.gamma)
+
+
+@cache
+def _resampling(count: int, length: int) -> Tensor:
+    """Return the (count, length) matrix of the cubic spline through values at even distances, ends kept."""
+    spline = interp1d(np.linspace(0, 1, count), np.eye(count), kind="cubic", axis=0)
+    return torch.from_numpy(spline(np.linspace(0, 1, length)).T.copy())
 
 
 def profile(images: Images) -> Tensor:

@@ -2,17 +2,20 @@
 
 Source: McCloskey and Albright, "Detecting GAN-generated imagery using color cues", arXiv:1812.08247; short version
 "... using saturation cues", ICIP 2019. No code was published.
+Readings of ours, as the paper is silent: an intensity is the value of any channel (``intensity``), since what a
+generator's last layer seldom saturates is a channel; the penalty is chosen on validation images (``c``).
 """
 
 import torch
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
-from gfp_bench_methods._shared.features import gather, luma, spread
+from gfp_bench_methods._shared.features import balanced_accuracy, gather, luma, spread
 from gfp_bench_methods._shared.settings import check_choice, check_positive
 from gfp_bench_methods._shared.svm import fit_linear_machine, linear_scores
 
 _OVER = (240, 245, 250, 255)  # counted from here up
 _UNDER = (0, 5, 10, 15)  # counted from here down
+_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0)
 
 
 @hookimpl
@@ -26,25 +29,44 @@ class McCloskey18(Method):
 
     name = "mccloskey18"
     paper = "arXiv:1812.08247"
-    version = 1
+    version = 2
     stochastic = False
     preload = ("sklearn.svm",)
     deviations = (
         "thresholds as recalled: 240, 245, 250, 255 and 0, 5, 10, 15",
-        "features standardised, one SVM a source against the rest (paper: real against GAN)",
+        "features standardised, one SVM per source against the rest (paper: real against GAN)",
     )
 
-    def __init__(self, samples: str = "all", c: float = 1.0) -> None:
-        check_choice(self.name, "samples", samples, ("all", "gray", "each"))
-        check_positive(self.name, "c", c)
-        self.samples = samples  # what is counted: all three channels together, luma, or each channel by itself
-        self.c = c  # the SVM's penalty
+    def __init__(self, intensity: str = "all", c: float | None = None) -> None:
+        check_choice(self.name, "intensity", intensity, ("all", "grey", "channel"))
+        if c is not None:
+            check_positive(self.name, "c", c)
+        self.intensity = intensity  # what is counted: all three channels together, luma, or each channel by itself
+        self.c = c  # the SVM's penalty; None: the best of 0.01, 0.1, ..., 10000 on the validation images
+        self.deviations = (
+            *self.deviations,
+            {
+                "all": "intensities of all channels counted together (paper: not given)",
+                "grey": "intensities of the grey image (paper: not given)",
+                "channel": "intensities of each channel counted apart (paper: not given)",
+            }[intensity],
+            "C chosen on validation images" if c is None else f"C = {c:g}",
+        )
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         features, labels = gather(self.features, train)
         self.mean, self.scale = spread(features)  # fractions of 1e-4 would leave the SVM blind
         rows = (features - self.mean) / self.scale
-        self.machine = fit_linear_machine(rows, labels, len(train.sources), self.c)
+        self.n_sources = len(train.sources)
+        grid = _PENALTIES if self.c is None else (self.c,)
+        machines = [fit_linear_machine(rows, labels, self.n_sources, c) for c in grid]
+        self.penalty, self.machine = grid[0], machines[0]
+        if len(machines) > 1:
+            seen, answers = gather(self.features, val)
+            seen = (seen - self.mean) / self.scale
+            found = [balanced_accuracy(linear_scores(machine, seen).argmax(dim=1), answers) for machine in machines]
+            best = found.index(max(found))  # the smallest penalty of several
+            self.penalty, self.machine = grid[best], machines[best]
 
     def scores(self, images: Images) -> Scores:
         """Return the margins of the sources' SVMs, negative outside."""
@@ -55,11 +77,11 @@ class McCloskey18(Method):
         return self.features(images)
 
     def features(self, images: Images) -> Fingerprints:
-        """Return (n, 8) fractions in [0, 1], four over- and four under-exposed; (n, 24), red first, for ``each``."""
-        if self.samples == "gray":
+        """Return (n, 8) fractions in [0, 1], four over- and four under-exposed; (n, 24), red first, by channel."""
+        if self.intensity == "grey":
             values = luma(images).flatten(1)[:, None]
         else:
-            values = images.flatten(2) if self.samples == "each" else images.flatten(1)[:, None]
+            values = images.flatten(2) if self.intensity == "channel" else images.flatten(1)[:, None]
         fractions = [(values >= level).double().mean(dim=2) for level in _OVER]
         fractions += [(values <= level).double().mean(dim=2) for level in _UNDER]
         return torch.stack(fractions, dim=2).flatten(1)

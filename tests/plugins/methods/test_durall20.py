@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import CubicSpline
 from sklearn.svm import SVC
 
 from gfp_bench_methods._shared.features import luma
@@ -112,3 +113,22 @@ def test_machine_scores_are_scikit_learns(classifier, n_sources: int) -> None:
 def test_strange_settings_are_refused(settings, message) -> None:
     with pytest.raises(ValueError, match=f"'durall20' got {message}"):
         Durall20(**settings)
+
+
+@pytest.mark.parametrize("length", [10, 80, 300])
+def test_profiles_are_resampled_by_a_cubic_spline(noise, length: int) -> None:
+    images = torch.from_numpy(noise[:3])
+    raw = Durall20(norm="none").features(images).numpy()
+    count = raw.shape[1]
+    spline = CubicSpline(np.linspace(0, length, count), raw, axis=1, bc_type="not-a-knot")
+    expected = spline(np.linspace(0, length, length))
+    np.testing.assert_allclose(Durall20(norm="none", length=length).features(images), expected, rtol=1e-10)
+    first = Durall20(length=length).features(images)
+    np.testing.assert_allclose(first, expected / expected[:, :1], rtol=1e-10)
+
+
+def test_as_many_values_as_there_are_change_nothing(noise) -> None:
+    images = torch.from_numpy(noise[:3])
+    raw = Durall20(norm="none").features(images)
+    same = Durall20(norm="none", length=raw.shape[1]).features(images)
+    np.testing.assert_allclose(same, raw, rtol=1e-12)
