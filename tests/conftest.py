@@ -9,8 +9,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import Manifest
-from gfp_bench.data.reader import index_folder
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")

@@ -34,10 +34,12 @@ def info(name: Name) -> None:
 @data.command()
 def index(
     folder: Annotated[
-        Path, typer.Argument(help="Holds <split>/<source>/** or <source>.zip; with --split without <split>.")
+        Path, typer.Argument(help="Holds <split>/<source>/** or <source>.zip; with --shares without <split>.")
     ],
     name: Annotated[str, typer.Argument(help="The new dataset's name.")],
-    split: Annotated[str | None, typer.Option(help="Shares of train,val,test, as 0.6,0.2,0.2, drawn by group.")] = None,
+    shares: Annotated[
+        str | None, typer.Option(help="Of train,val,test, as 0.6,0.2,0.2: splits are drawn, groups stay whole.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
     group: Annotated[
         str | None, typer.Option(help="A regular expression; its parentheses name an image's group.")
@@ -50,14 +52,15 @@ def index(
 ) -> None:
     """Check every image below a folder; write <name>.toml and <name>.parquet beside it."""
     from gfp_bench.data.decoding import make_view
-    from gfp_bench.data.reader import SPLITS, index_folder
+    from gfp_bench.data.indexing import index_folder
+    from gfp_bench.data.layouts.folders import SPLITS
 
-    fractions = None
-    if split:
-        shares = split.split(",")
-        if len(shares) != len(SPLITS) or not all(share.replace(".", "", 1).isdigit() for share in shares):
-            raise typer.BadParameter(f"{split!r}: expected three shares, as 0.6,0.2,0.2", param_hint="--split")
-        fractions = dict(zip(SPLITS, map(float, shares), strict=True))
+    dealt = None
+    if shares:
+        parts = shares.split(",")
+        if len(parts) != len(SPLITS) or not all(part.replace(".", "", 1).isdigit() for part in parts):
+            raise typer.BadParameter(f"{shares!r}: expected three shares, as 0.6,0.2,0.2", param_hint="--shares")
+        dealt = dict(zip(SPLITS, map(float, parts), strict=True))
     manifest = index_folder(
         folder,
         name,
@@ -65,7 +68,7 @@ def index(
         licence=licence,
         view=make_view(convert=convert, crop=crop, resize=resize),
         group=group,
-        fractions=fractions,
+        shares=dealt,
         seed=seed,
     )
     tell(f"wrote {manifest.file} and {manifest.index_file}")

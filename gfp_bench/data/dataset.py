@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.data.catalogue import DEFAULT_CACHE, find_dataset
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
-from gfp_bench.data.reader import Progress, read_images
+from gfp_bench.data.reader import OnProgress, read_images
 from gfp_bench.errors import DatasetError, UsageError, unknown
 from gfp_bench.files import appearing
 
@@ -94,7 +94,7 @@ class Dataset:
             device=device,
         )
 
-    def pixels(self, progress: Progress | None = None) -> NDArray[np.uint8]:
+    def pixels(self, progress: OnProgress | None = None) -> NDArray[np.uint8]:
         """Return all images, (N, 3, h, w), read-only and mapped from the cache, which the first call fills.
 
         Raises:
@@ -113,7 +113,7 @@ class Dataset:
             )
         return pixels.view(Passing)
 
-    def _fill(self, shape: tuple[int, ...], progress: Progress | None) -> None:
+    def _fill(self, shape: tuple[int, ...], progress: OnProgress | None) -> None:
         """Write the cache under a name of this process's own and rename it, so that two at once cannot mix."""
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         try:

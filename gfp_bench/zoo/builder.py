@@ -15,8 +15,8 @@ from gfp_bench.contracts.monitor import SILENT, Monitor
 from gfp_bench.contracts.settings import Setting, resolved_settings
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.archives import SUFFIX, read_comment, write_archive
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import Manifest, Metadata
-from gfp_bench.data.reader import index_folder
 from gfp_bench.errors import GfpBenchError, UsageError, differences, unknown
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import Plugins

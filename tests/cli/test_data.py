@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from noise_files import save
 from PIL import Image
 from places import ROOT
 
 from gfp_bench.cli import main
 from gfp_bench.contracts.settings import parse_spec
-from gfp_bench.data.manifest import Manifest
+from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.data.photographs import Crops
 
 CARD = ROOT / "datasets" / "sine.md"
@@ -59,6 +60,18 @@ def test_a_command_of_the_card_runs(cli: Callable, command: str) -> None:
 
 def test_the_list_has_what_can_be_made(cli: Callable) -> None:
     assert "sine" in json.loads(cli("list", "--json")[1])["datasets"]
+
+
+def test_splits_are_drawn_by_shares(cli: Callable, tmp_path: Path) -> None:
+    for number in range(20):
+        save(tmp_path / "flat" / ("gan", "real")[number % 2] / f"{number}.png")
+    code, out, err = cli("data", "index", "flat", "drawn", "--shares", "0.4,0.2,0.4")
+    assert code == 0, err
+    assert read_manifest(Path(out.strip())).splits == {"train": 8, "val": 4, "test": 8}
+    for shares, message in (("0.5,0.5", "expected three shares"), ("0.5,0.2,x", "expected three"), ("1,1,1", "add up")):
+        code, _, err = cli("data", "index", "flat", "drawn", "--shares", shares)
+        assert code in (2, 3)
+        assert message in err
 
 
 def test_measures_are_told_as_tables_and_as_json(cli: Callable, toy: Manifest) -> None:

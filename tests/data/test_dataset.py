@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gfp_bench.data.dataset import Dataset, Passing, load_dataset
-from gfp_bench.data.reader import index_folder
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.errors import DatasetError, UsageError
 
 SOURCES = ("gan", "real", "vae")

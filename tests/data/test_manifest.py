@@ -308,5 +308,5 @@ def test_built_in_folder_is_found_where_a_wheel_puts_it(tmp_path: Path, monkeypa
 
 
 def test_manifests_and_readers_do_not_import_torch() -> None:
-    code = "import sys; from gfp_bench.data import audit, manifest, reader; sys.exit('torch' in sys.modules)"
+    code = "import sys; from gfp_bench.data import audit, indexing, manifest, reader; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -22,9 +22,9 @@ from PIL import Image
 from gfp_bench.contracts.attack import to_uint8
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import Manifest, Metadata
 from gfp_bench.data.photographs import PHOTOGRAPHS, Region, regions, textured
-from gfp_bench.data.reader import index_folder
 from gfp_bench.errors import UsageError
 from gfp_bench.files import sha256
 
