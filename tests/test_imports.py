@@ -14,6 +14,7 @@ PLUGINS = ROOT / "plugins"
 
 LAYERS = """
     errors files machine seeding
+    documents
     contracts
     pictures
     registry
@@ -30,7 +31,7 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines(
 TORCH_FREE = """
     boards.assembly boards.curves boards.formats boards.ranking boards.tables cli contracts.settings data.archives
     data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader
-    engine.plan engine.records errors files machine
+    documents engine.plan engine.records errors files machine
     metrics.attribution metrics.confidence metrics.detection protocols.protocol
     registry.hookspecs registry.plugins tasks zoo.recipe
 """

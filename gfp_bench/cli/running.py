@@ -123,11 +123,12 @@ def _requested(
     files: list[Path] | None,
 ) -> "tuple[Plan, Manifest]":
     """Return the plan that the options ask for; what they leave open stands in the default."""
+    from gfp_bench.cli.default import load_default
     from gfp_bench.contracts.settings import parse_spec
     from gfp_bench.data.catalogue import find_dataset
     from gfp_bench.data.manifest import read_manifest
     from gfp_bench.engine.plan import make_plan
-    from gfp_bench.protocols.protocol import load_default, load_protocol
+    from gfp_bench.protocols.protocol import load_protocol
     from gfp_bench.registry.discovery import load_plugins
 
     default = load_default()

@@ -144,7 +144,7 @@ def test_digest_follows_the_images(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("licence =", "license =", r"key 'licence' is missing; .*unknown key 'license'; did you mean 'licence'"),
-        ("[view]", "[view]\nresise = '8:box'", "unknown key 'view.resise'; did you mean 'resize'"),
+        ("[view]", "[view]\nresise = '8:box'", "unknown key 'view.resise'; did you mean 'view.resize'"),
         ("[view]", "[view]\nresize = '8:sinc'", "view.resize = '8:sinc': string should match"),
         ("[view]", "[view]\ncrop = 'center:4'", r"image_size = \[6, 8\], but its view gives squares of 4"),
         ("schema_version = 1", "schema_version = 2", "schema_version = 2: input should be 1"),
