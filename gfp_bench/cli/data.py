@@ -54,6 +54,7 @@ def index(
     from gfp_bench.data.decoding import make_view
     from gfp_bench.data.indexing import index_folder
     from gfp_bench.data.layouts.folders import SPLITS
+    from gfp_bench.data.manifest import About
 
     dealt = None
     if shares:
@@ -64,8 +65,7 @@ def index(
     manifest = index_folder(
         folder,
         name,
-        description=description,
-        licence=licence,
+        about=About(description, licence),
         view=make_view(convert=convert, crop=crop, resize=resize),
         group=group,
         shares=dealt,

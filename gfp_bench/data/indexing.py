@@ -11,7 +11,7 @@ import pandas as pd
 from gfp_bench.data.decoding import View, open_image, pixels
 from gfp_bench.data.layouts import Place
 from gfp_bench.data.layouts.folders import listed
-from gfp_bench.data.manifest import NAME, Manifest, Metadata, write_manifest
+from gfp_bench.data.manifest import NAME, About, Manifest, Metadata, write_manifest
 from gfp_bench.data.reader import Files, OnProgress, in_threads
 from gfp_bench.errors import DatasetError
 from gfp_bench.files import sha256
@@ -22,9 +22,7 @@ def index_folder(
     name: str,
     *,
     folder: Path | None = None,
-    description: str = "",
-    licence: str = "unknown",
-    citation: str = "",
+    about: About | None = None,
     sources: Mapping[str, Metadata] | None = None,
     view: View | None = None,
     group: str | None = None,
@@ -38,9 +36,7 @@ def index_folder(
         root: Holds the images as `gfp_bench.data.layouts.folders` says.
         name: The dataset's name: the files are ``<name>.toml`` and ``<name>.parquet``.
         folder: Where they are written; beside ``root`` by default.
-        description: One sentence for people.
-        licence: Under which terms the images may be used.
-        citation: What to cite.
+        about: What people are told; that nothing is known of the licence by default.
         sources: Metadata of sources, by name; those not named have none.
         view: How files that are not 8-bit RGB of one size are brought there.
         group: A regular expression searched in each path below ``root``; what its first parentheses match ties images
@@ -69,9 +65,7 @@ def index_folder(
     return write_manifest(
         home / f"{name}.toml",
         index,
-        description=description,
-        licence=licence,
-        citation=citation,
+        about=about or About(),
         folder=root.relative_to(home) if root.is_relative_to(home) else root,
         image_size=_one_size(index["path"], [size for _, size in read], root),
         view=view or View(),

@@ -6,6 +6,7 @@ Torch-free: the command line describes and checks data without loading it.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -22,6 +23,21 @@ from gfp_bench.files import sha256, write_atomically
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@-]*$"  # also a file's name
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
 Metadata: TypeAlias = dict[str, bool | int | FiniteFloat | str]
+
+
+@dataclass(frozen=True)
+class About:
+    """What people are told of a dataset; it bears on no result.
+
+    Attributes:
+        description: One sentence.
+        licence: Under which terms the images may be used.
+        citation: What to cite.
+    """
+
+    description: str = ""
+    licence: str = "unknown"
+    citation: str = ""
 
 
 class Manifest(Document):
@@ -156,9 +172,7 @@ def write_manifest(
     file: Path,
     index: pd.DataFrame,
     *,
-    description: str,
-    licence: str,
-    citation: str = "",
+    about: About,
     folder: Path,
     image_size: tuple[int, int],
     view: View,
@@ -169,9 +183,7 @@ def write_manifest(
     Args:
         file: The manifest's path, `<name>.toml`.
         index: One row an image, with the columns of `gfp_bench.data.index.SCHEMA`, in any order.
-        description: One sentence for people.
-        licence: Under which terms the images may be used.
-        citation: What to cite.
+        about: What people are told.
         folder: Where the images lie: absolute, or from the manifest's folder.
         image_size: Height and width of every image in pixels, after the view.
         view: How files become images.
@@ -183,9 +195,7 @@ def write_manifest(
     content = {
         "schema_version": 1,
         "name": file.stem,
-        "description": description,
-        "licence": licence,
-        "citation": citation,
+        **asdict(about),
         "folder": folder.as_posix(),
         "image_size": list(image_size),
         "index": index_digest(index),

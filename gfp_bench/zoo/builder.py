@@ -16,7 +16,7 @@ from gfp_bench.contracts.settings import Setting, resolved_settings
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.archives import SUFFIX, read_comment, write_archive
 from gfp_bench.data.indexing import index_folder
-from gfp_bench.data.manifest import Manifest, Metadata
+from gfp_bench.data.manifest import About, Manifest, Metadata
 from gfp_bench.errors import GfpBenchError, UsageError, differences, unknown
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import Plugins
@@ -172,9 +172,7 @@ class Build:
         return index_folder(
             self.folder / recipe.name,
             recipe.name,
-            description=recipe.description,
-            licence=recipe.licence,
-            citation=recipe.citation,
+            about=About(recipe.description, recipe.licence, recipe.citation),
             sources={source: read_made(self._archive(source))["metadata"] for source in recipe.sources},
             group=GROUP,
         )

@@ -12,7 +12,7 @@ from noise_files import save
 from gfp_bench.data.audit import verify
 from gfp_bench.data.decoding import View
 from gfp_bench.data.indexing import index_folder
-from gfp_bench.data.manifest import read_index, read_manifest
+from gfp_bench.data.manifest import About, read_index, read_manifest
 from gfp_bench.data.reader import read_images
 from gfp_bench.errors import DatasetError
 
@@ -22,9 +22,9 @@ def test_folder_becomes_a_manifest_that_names_every_file(cats: Path) -> None:
     (cats / ".cache").mkdir()
     (cats / ".cache" / "anything").write_bytes(b"hidden")
     save(cats / "train" / "gan" / "deep" / "er" / "a.b.png")
-    manifest = index_folder(cats, "toy", sources={"real": {"real": True}}, licence="CC0-1.0")
+    manifest = index_folder(cats, "toy", sources={"real": {"real": True}}, about=About(licence="CC0-1.0"))
     assert manifest == read_manifest(cats.parent / "toy.toml")
-    assert manifest.folder == Path("toy")
+    assert (manifest.folder, manifest.licence) == (Path("toy"), "CC0-1.0")
     assert manifest.image_shape == (3, 8, 8)
     assert manifest.sources == {"gan": {}, "real": {"real": True}}
     index = read_index(manifest).set_index("id")

@@ -23,7 +23,7 @@ from gfp_bench.contracts.attack import to_uint8
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.indexing import index_folder
-from gfp_bench.data.manifest import Manifest, Metadata
+from gfp_bench.data.manifest import About, Manifest, Metadata
 from gfp_bench.data.photographs import PHOTOGRAPHS, Region, regions, textured
 from gfp_bench.errors import UsageError
 from gfp_bench.files import sha256
@@ -137,9 +137,11 @@ class Sine:
         return index_folder(
             folder / self.title,
             self.title,
-            description=f"Patches of ten free photographs plus sine waves of {self.orientations} orientations.",
-            licence="photographs: public domain, CC0-1.0, CC-BY-2.0 or none stated, see photo-mini's card",
-            citation="Ding, Thakur, Li, Does a GAN leave distinct model-specific fingerprints?, BMVC 2021, section 4.",
+            about=About(
+                f"Patches of ten free photographs plus sine waves of {self.orientations} orientations.",
+                "photographs: public domain, CC0-1.0, CC-BY-2.0 or none stated, see photo-mini's card",
+                "Ding, Thakur, Li, Does a GAN leave distinct model-specific fingerprints?, BMVC 2021, section 4.",
+            ),
             sources={source: self._metadata(source) for source in self.degrees},
             group=r"/([a-z]+)-[0-9]+\.bmp$",
         )
