@@ -24,7 +24,7 @@ from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import About, Manifest, Metadata
-from gfp_bench.data.photographs import PHOTOGRAPHS, Region, regions, textured
+from gfp_bench.data.photographs import PHOTOGRAPHS, cut, regions
 from gfp_bench.errors import UsageError
 from gfp_bench.files import sha256
 
@@ -174,29 +174,13 @@ class Sine:
 def _patches(
     photographs: dict[str, NDArray[np.uint8]], split: str, source: str, count: int, side: int
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield names and (side, side, 3) patches of the photographs' regions of a split, the photographs in turn."""
+    """Yield names and (side, side, 3) patches of the photographs' regions of a split, the photographs in turn.
+
+    They are scaled down 1.5 to 2 times, or less where a region has no room for that.
+    """
     rng = torch.Generator().manual_seed(int(sha256(f"sine {split} {source}".encode())[:15], 16))
     for number in range(count):
         name = list(photographs)[number % len(photographs)]
         photograph = photographs[name]
-        yield f"{name}-{number:05d}", _patch(photograph, regions(*photograph.shape[:2])[split], side, rng)
-
-
-def _patch(photograph: NDArray[np.uint8], region: Region, side: int, rng: torch.Generator) -> NDArray[np.uint8]:
-    """Return one random square of a region, scaled by Pillow's Lanczos filter, drawn until not flat.
-
-    Squares are 1.5 to 2 times as large as what is asked for, or as large as the region where that is smaller.
-    """
-    room = min(region.height, region.width)
-    while True:
-        cut = _draw(min(3 * side // 2, room), min(2 * side, room), rng)
-        top = region.top + _draw(0, region.height - cut, rng)
-        left = region.left + _draw(0, region.width - cut, rng)
-        square = Image.fromarray(photograph[top : top + cut, left : left + cut])
-        small = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
-        if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
-            return small
-
-
-def _draw(low: int, high: int, rng: torch.Generator) -> int:
-    return int(torch.randint(low, high + 1, (), generator=rng))
+        region = regions(*photograph.shape[:2])[split]
+        yield f"{name}-{number:05d}", cut(photograph, region, (3 * side // 2, 2 * side), side, rng=rng)
