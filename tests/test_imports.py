@@ -30,7 +30,7 @@ LAYERS = """
 HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines()) for room in layer.split()}
 TORCH_FREE = """
     boards.assembly boards.curves boards.formats boards.ranking boards.tables cli contracts.settings data.archives
-    data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader
+    data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
     documents engine.plan engine.records errors files machine
     metrics.attribution metrics.confidence metrics.detection protocols.protocol
     registry.hookspecs registry.plugins tasks zoo.recipe

@@ -25,6 +25,7 @@ from gfp_bench.contracts.types import Images
 from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import About, Manifest, Metadata
 from gfp_bench.data.photographs import PHOTOGRAPHS, cut, regions
+from gfp_bench.data.simulations import Simulation
 from gfp_bench.errors import UsageError
 from gfp_bench.files import sha256
 
@@ -34,7 +35,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Sine:
+class Sine(Simulation):
     """The settings of a simulation, checked.
 
     Attributes:
@@ -51,7 +52,7 @@ class Sine:
     """
 
     name: ClassVar[str] = "sine"
-    version: ClassVar[int] = 1  # raised by hand when other bits come out
+    version: ClassVar[int] = 1
 
     side: int = 64
     cycles: int = 12
@@ -80,7 +81,6 @@ class Sine:
 
     @property
     def title(self) -> str:
-        """The dataset's name: what differs from the defaults stands in it."""
         plain = {field.name: field.default for field in fields(self)}
         plain |= zip(("strength", "noise"), _DEFAULTS[self.norm], strict=True)
         told = [(key, getattr(self, key)) for key in sorted(plain) if getattr(self, key) != plain[key]]
@@ -120,13 +120,10 @@ class Sine:
         return rounded
 
     def make(self, folder: Path) -> Manifest:
-        """Write ``folder/<title>/<split>/<source>/<photograph>-<number>.bmp``, and manifest and index into folder.
+        """Write the images as ``<title>/<split>/<source>/<photograph>-<number>.bmp``; their group is the photograph.
 
         The files are not compressed, so that their checksums depend on no library's version, and no file is larger
-        than another. An image's group is its photograph.
-
-        Raises:
-            OSError: If they cannot be written.
+        than another.
         """
         photographs = {photograph: load() for photograph, load in PHOTOGRAPHS.items()}
         for split, count in self.counts.items():
