@@ -3,15 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gfp_bench.cli import DRIFT, app, cache, data_folders, results, say, stop
-from gfp_bench.cli.running import Output
+from gfp_bench.cli.options import Output, named_manifest, results
+from gfp_bench.cli.output import ExitCode, say, stop
 
-if TYPE_CHECKING:
-    from gfp_bench.data.manifest import Manifest
+app = typer.Typer()
 
 Boards = Annotated[Path, typer.Option("--boards", help="The folder of published boards.")]
 
@@ -36,7 +35,7 @@ def leaderboard(
         raise typer.BadParameter(f"{form!r} is no format; expected md, csv or latex", param_hint="--format")
     root = output or results()
     plan = stored_plan(root)
-    say(writers[form](board_of(plan, _manifest(plan.dataset), Store(root))))
+    say(writers[form](board_of(plan, named_manifest(plan.dataset), Store(root))))
 
 
 @app.command()
@@ -47,7 +46,7 @@ def publish(output: Output = None, boards: Boards = Path("leaderboards")) -> Non
 
     root = output or results()
     plan = published.stored_plan(root)
-    say(str(published.publish(plan, _manifest(plan.dataset), Store(root), boards)))
+    say(str(published.publish(plan, named_manifest(plan.dataset), Store(root), boards)))
 
 
 @app.command()
@@ -68,12 +67,12 @@ def show(
         if (kept := store.record(planned, cell) or store.failure(planned, cell))
     ]
     if not found:
-        stop(2, f"no record of {trial!r} in {store.root}; `gfp-bench status --json` lists trials and keys")
+        stop(ExitCode.USAGE, f"no record of {trial!r} in {store.root}; `gfp-bench status --json` lists trials and keys")
     say(json.dumps(found, indent=1))
 
 
 def _check(folder: Path) -> None:
-    """Exit with `DRIFT` unless every published board is what its records give."""
+    """Exit with `ExitCode.DRIFT` unless every published board is what its records give."""
     from gfp_bench.boards.assembly import drift, stored_plan
 
     names = sorted(
@@ -82,16 +81,9 @@ def _check(folder: Path) -> None:
     found = []
     for name in names:
         board = folder / f"{name}.md"
-        found += drift(board, _manifest(stored_plan(folder / "records" / name).dataset))
+        found += drift(board, named_manifest(stored_plan(folder / "records" / name).dataset))
     for sentence in found:
         say(sentence)
     if found:
-        stop(DRIFT, f"{len(found)} disagreements between published boards and their records")
+        stop(ExitCode.DRIFT, f"{len(found)} disagreements between published boards and their records")
     say(f"{len(names)} published boards are what their records give")
-
-
-def _manifest(dataset: str) -> "Manifest":
-    from gfp_bench.data.catalogue import find_dataset
-    from gfp_bench.data.manifest import read_manifest
-
-    return read_manifest(find_dataset(dataset, data_folders(), cache()))

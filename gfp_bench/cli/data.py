@@ -2,27 +2,22 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gfp_bench.cli import app, cache, data_folders, say, tell
-from gfp_bench.cli.running import PluginFiles
+from gfp_bench.cli.options import PluginFiles, cache, data_folders, named_dataset, named_manifest
+from gfp_bench.cli.output import say, tell
 
-if TYPE_CHECKING:
-    from gfp_bench.contracts.types import Images
-    from gfp_bench.data.manifest import Manifest
-
-data = typer.Typer(no_args_is_help=True, help="Describe, index and verify datasets.")
-app.add_typer(data, name="data")
+app = typer.Typer(no_args_is_help=True, help="Describe, index and verify datasets.")
 
 Name = Annotated[str, typer.Argument(help="name[key=value,...] or a manifest's path.")]
 
 
-@data.command()
+@app.command()
 def info(name: Name) -> None:
     """Print a dataset's manifest."""
-    manifest = _manifest(name)
+    manifest = named_manifest(name)
     say(f"{manifest.name}: {manifest.description}")
     say(f"sources: {', '.join(manifest.source_names)}")
     say(f"images: {', '.join(f'{count} {split}' for split, count in manifest.splits.items())}, {manifest.image_shape}")
@@ -31,7 +26,7 @@ def info(name: Name) -> None:
     say(f"files: {manifest.root}")
 
 
-@data.command()
+@app.command()
 def index(
     folder: Annotated[
         Path, typer.Argument(help="Holds <split>/<source>/** or <source>.zip; with --shares without <split>.")
@@ -75,16 +70,16 @@ def index(
     say(str(manifest.file))
 
 
-@data.command()
+@app.command()
 def verify(name: Name) -> None:
     """Read every file again and compare it with the index."""
     from gfp_bench.data import audit
 
-    manifest = _manifest(name)
+    manifest = named_manifest(name)
     say(f"{manifest.name}: all {audit.verify(manifest)} files are what the index says")
 
 
-@data.command()
+@app.command()
 def audit(
     name: Name,
     as_json: Annotated[bool, typer.Option("--json", help="One object a source.")] = False,
@@ -94,7 +89,7 @@ def audit(
 
     from gfp_bench.data import audit
 
-    table = audit.audit(_manifest(name))
+    table = audit.audit(named_manifest(name))
     if as_json:
         say(json.dumps(table.to_dict("records"), indent=1))
         return
@@ -103,7 +98,7 @@ def audit(
         tell(f"leak: {leak}")
 
 
-@data.command()
+@app.command()
 def measure(
     name: Name,
     split: Annotated[str, typer.Option(help="The held-out images that distances are measured on.")] = "val",
@@ -115,17 +110,21 @@ def measure(
 ) -> None:
     """Measure what a dataset's card should say: distances, memorisation, the floor, what files give away."""
     from gfp_bench.data.card import markdown, measured
-    from gfp_bench.data.dataset import Dataset
     from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.zoo.pool import find_pool
 
     plugins = load_plugins(plugin or ())
     floors = [cls() for cls in map(plugins.method, plugins.methods) if cls.floor and not cls.stochastic]
-    data = Dataset(_manifest(name), cache())
-    found = measured(data, split, floors, _pool(pool, data.manifest.image_size[0]) if pool else None)
+    data = named_dataset(name)
+    learnt = None
+    if pool:
+        side = data.manifest.image_size[0]
+        learnt = find_pool(pool, side, cache=cache(), folders=data_folders()).crops.images
+    found = measured(data, split, floors, learnt)
     say(json.dumps(found, indent=1) if as_json else markdown(found))
 
 
-@data.command("contact-sheet")
+@app.command("contact-sheet")
 def contact_sheet(
     name: Name,
     out: Annotated[Path, typer.Option(help="The picture, by its ending PNG, WebP, ...")],
@@ -134,28 +133,9 @@ def contact_sheet(
     rows: Annotated[int, typer.Option(min=1, help="Rows a source.")] = 2,
 ) -> None:
     """Draw images of every source, sources in sorted order, images evenly spread over a split."""
-    from gfp_bench.data.dataset import load_dataset
     from gfp_bench.pictures import contact_sheet as drawn
 
-    images = load_dataset(name, cache=cache(), folders=data_folders()).split(split)
+    images = named_dataset(name).split(split)
     drawn(images, columns, rows).save(out, lossless=True, optimize=True)  # the one is for WebP, the other for PNG
     tell(f"{rows} x {columns} images each of {', '.join(images.sources)}")
     say(str(out))
-
-
-def _manifest(name: str) -> "Manifest":
-    from gfp_bench.data.catalogue import find_dataset
-    from gfp_bench.data.manifest import read_manifest
-
-    return read_manifest(find_dataset(name, data_folders(), cache()))
-
-
-def _pool(name: str, side: int) -> "Images":
-    """Return the images that generators learnt from; photographs are cut for a side in pixels."""
-    from gfp_bench.data.card import real_training_images
-    from gfp_bench.data.dataset import load_dataset
-    from gfp_bench.data.photographs import pool
-
-    if name == "photographs":
-        return pool(side).images
-    return real_training_images(load_dataset(name, cache=cache(), folders=data_folders()))

@@ -6,24 +6,23 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from gfp_bench.cli import tell
+from gfp_bench.cli.output import tell
 from gfp_bench.contracts.monitor import Monitor
 from gfp_bench.engine.runner import Event
 
 _ENDS = ("finished", "failed", "timeout", "busy")
 
 
-class Progress:
+class RunDisplay:
     """Shows events as they come, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}  # by the trial's key
         self._bars = (
-            Bars(
+            Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
@@ -36,7 +35,7 @@ class Progress:
             else None
         )
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "RunDisplay":
         if self._bars:
             self._bars.start()
         return self
@@ -57,7 +56,7 @@ class Progress:
                 self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._draw(self._bars, event)
 
-    def _draw(self, bars: Bars, event: Event) -> None:
+    def _draw(self, bars: Progress, event: Event) -> None:
         if event.kind == "started" and event.trial.key not in self._tasks:
             self._tasks[event.trial.key] = bars.add_task(event.trial.title, total=None, values="")
         elif event.kind == "progress":

@@ -9,27 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfp_bench.cli import INTERRUPTED, app, cache, data_folders, results, say, stop, tell
+from gfp_bench.cli.options import Output, PluginFiles, cache, named_manifest, results
+from gfp_bench.cli.output import ExitCode, say, stop, tell
 
 if TYPE_CHECKING:
     from gfp_bench.data.manifest import Manifest
     from gfp_bench.engine.plan import Plan
     from gfp_bench.engine.records import Store
 
-Dataset = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
+DatasetName = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
 ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
 Methods = Annotated[
     list[str] | None, typer.Option("-m", "--method", help="name or name[key=value,...]; repeat for more.")
 ]
 Seeds = Annotated[str | None, typer.Option(help="As 0-2 or 0,2, or 'protocol' for the protocol's own.")]
 Limit = Annotated[int | None, typer.Option(min=2, help="Images a source and split; never for a published board.")]
-PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with plugins; repeatable.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="The results folder.")]
+
+app = typer.Typer()
 
 
 @app.command()
 def run(
-    dataset: Dataset = None,
+    dataset: DatasetName = None,
     protocol: ProtocolName = None,
     method: Methods = None,
     seeds: Seeds = None,
@@ -45,7 +46,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False,
 ) -> None:
     """Run what is not done yet, then print the board. The same command again goes on where it was."""
-    from gfp_bench.cli.progress import Progress
+    from gfp_bench.cli.progress import RunDisplay
     from gfp_bench.data.dataset import Dataset
     from gfp_bench.engine.runner import Options
     from gfp_bench.engine.runner import run as execute
@@ -54,30 +55,30 @@ def run(
         raise typer.BadParameter(f"{device!r} is no device; expected auto, cpu or cuda", param_hint="--device")
     plan, manifest = _requested(dataset, protocol, method, seeds, limit, plugin)
     options = Options(
-        manifest.file,
-        cache(),
-        output or results(),
-        jobs,
-        device,
-        timeout,
-        idle_timeout,
-        int(memory * 1e9) if memory else None,
-        retry_failed,
-        tuple(plugin or ()),
-        checkpoint_every,
+        manifest=manifest.file,
+        cache=cache(),
+        results=output or results(),
+        jobs=jobs,
+        device=device,
+        timeout=timeout,
+        idle_timeout=idle_timeout,
+        memory=int(memory * 1e9) if memory else None,
+        retry_failed=retry_failed,
+        plugin_files=tuple(plugin or ()),
+        checkpoint_every=checkpoint_every,
     )
     Dataset(manifest, cache()).pixels()  # checked and decoded once, before any trial's clock runs
     try:
-        with Progress() as progress:
-            execute(plan, options, progress.report)
+        with RunDisplay() as display:
+            execute(plan, options, display.report)
     except KeyboardInterrupt:
-        stop(INTERRUPTED, "interrupted; what is done is kept, the same command goes on")
+        stop(ExitCode.INTERRUPTED, "interrupted; what is done is kept, the same command goes on")
     _conclude(plan, manifest, options.results)
 
 
 @app.command("plan")
 def plan_command(
-    dataset: Dataset = None,
+    dataset: DatasetName = None,
     protocol: ProtocolName = None,
     method: Methods = None,
     seeds: Seeds = None,
@@ -125,14 +126,12 @@ def _requested(
     """Return the plan that the options ask for; what they leave open stands in the default."""
     from gfp_bench.cli.default import load_default
     from gfp_bench.contracts.settings import parse_spec
-    from gfp_bench.data.catalogue import find_dataset
-    from gfp_bench.data.manifest import read_manifest
     from gfp_bench.engine.plan import make_plan
     from gfp_bench.protocols.protocol import load_protocol
     from gfp_bench.registry.discovery import load_plugins
 
     default = load_default()
-    manifest = read_manifest(find_dataset(dataset or default.dataset, data_folders(), cache()))
+    manifest = named_manifest(dataset or default.dataset)
     specs = [parse_spec(spec) for spec in (methods or default.methods)]
     chosen = default.seeds if seeds is None else None if seeds == "protocol" else _numbers(seeds)
     recipe = load_protocol(protocol or default.protocol)
@@ -171,9 +170,9 @@ def _conclude(plan: "Plan", manifest: "Manifest", folder: Path) -> None:
             )
     tell(f"board: {path}")
     if counts["failed"] or counts["timeout"]:
-        stop(1, "some cells failed; mend the cause, then run the same command with --retry-failed")
+        stop(ExitCode.FAILED, "some cells failed; mend the cause, then run the same command with --retry-failed")
     if counts["not run"]:
-        stop(1, "some cells are left to another run; the same command again takes what it leaves")
+        stop(ExitCode.FAILED, "some cells are left to another run; the same command again takes what it leaves")
 
 
 def _cell_state(store: "Store", trial: Any, cell: Any) -> dict[str, Any]:  # Trial, Cell: torch-free, imported late

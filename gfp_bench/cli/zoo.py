@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfp_bench.cli import app, cache, data_folders, say, stop, tell
-from gfp_bench.cli.running import PluginFiles
+from gfp_bench.cli.options import PluginFiles, cache, data_folders
+from gfp_bench.cli.output import ExitCode, say, stop, tell
 from gfp_bench.machine import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -14,19 +14,18 @@ if TYPE_CHECKING:
     from gfp_bench.registry.discovery import Plugins
     from gfp_bench.zoo.estimates import Estimate
 
-zoo = typer.Typer(no_args_is_help=True)
-app.add_typer(zoo, name="zoo")
+app = typer.Typer(no_args_is_help=True)
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
-@zoo.callback()
+@app.callback()
 def prepare() -> None:
     """Train generators, draw images from them, build datasets of both."""
     keep_freed_memory()
 
 
-@zoo.command()
+@app.command()
 def train(
     name: Annotated[str, typer.Argument(help="A generator, name or name[key=value,...].")],
     out: Annotated[Path, typer.Option(help="The folder of the trained generator.")],
@@ -66,11 +65,11 @@ def train(
             sheets=sheets,
         )
     except FloatingPointError as error:
-        stop(1, f"{error}; {training.remains(out)}")
+        stop(ExitCode.FAILED, f"{error}; {training.remains(out)}")
     say(str(out))
 
 
-@zoo.command()
+@app.command()
 def sample(
     source: Annotated[
         str, typer.Argument(help="A folder that `zoo train` filled, or what comes trained: NAME:PATH or name[...].")
@@ -101,7 +100,7 @@ def sample(
     say(str(out))
 
 
-@zoo.command()
+@app.command()
 def build(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Gets <name>.toml, <name>.parquet and the folder <name> of archives.")],

@@ -99,7 +99,7 @@ def test_a_pool_is_that_of_a_dataset_s_generators(
     assert "the pool's images have shape (3, 64, 64), expected (3, 32, 32)" in err
     code, _, err = cli("data", "measure", str(toy.file), "--pool", "sine")
     assert code == 2
-    assert "expected one named 'real'" in err
+    assert "dataset 'sine+side-36+test-2+train-4+val-2' has no source 'real' to learn from" in err
 
 
 def test_splits_and_datasets_that_cannot_be_are_refused(cli: Callable, toy: Manifest) -> None:

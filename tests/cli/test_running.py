@@ -199,3 +199,15 @@ def test_what_need_not_import_torch_does_not() -> None:
             [sys.executable, "-c", code.format(words=words)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_help_loads_nothing_large() -> None:
+    code = (
+        "import sys; sys.argv = ['gfp-bench', '--help']\n"
+        "from gfp_bench.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*{'numpy', 'pandas', 'pydantic', 'rich', 'torch'} & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "\n"
+    assert "leaderboard" in done.stdout
