@@ -12,7 +12,7 @@ from gfp_bench.machine import keep_freed_memory
 if TYPE_CHECKING:
     from gfp_bench.contracts.generator import Generator
     from gfp_bench.registry.discovery import Plugins
-    from gfp_bench.zoo.estimates import Estimate
+    from gfp_bench.zoo.estimates import CostEstimate
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -116,12 +116,12 @@ def build(
     """Make a dataset, one archive a source; the same command again goes on, several may run at once."""
     from gfp_bench.cli.progress import TrainingLine
     from gfp_bench.registry.discovery import load_plugins
-    from gfp_bench.zoo.builder import Build
+    from gfp_bench.zoo.builder import DatasetBuilder
     from gfp_bench.zoo.pool import find_pool
     from gfp_bench.zoo.recipe import load_recipe
 
     read = load_recipe(recipe)
-    builder = Build(
+    builder = DatasetBuilder(
         recipe=read,
         pool=find_pool(read.pool, read.side, cache=cache(), folders=data_folders()),
         plugins=load_plugins(plugin or ()),
@@ -169,12 +169,12 @@ def _checked(device: str) -> str:
     return device
 
 
-def _told(estimate: "Estimate") -> "Estimate":
+def _told(estimate: "CostEstimate") -> "CostEstimate":
     tell(f"measured {estimate.source}")
     return estimate
 
 
-def _tell_estimates(estimates: "list[Estimate]") -> None:
+def _tell_estimates(estimates: "list[CostEstimate]") -> None:
     """Print what is left to do and how long it takes, alone on this machine's processors."""
     from tabulate import tabulate
 

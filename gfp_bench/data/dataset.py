@@ -111,7 +111,7 @@ class Dataset:
             raise DatasetError(
                 f"cache {self.cache} holds {pixels.dtype} of shape {pixels.shape}, expected uint8 {shape}; delete it"
             )
-        return pixels.view(Passing)
+        return pixels.view(UncachedMap)
 
     def _fill(self, shape: tuple[int, ...], progress: OnProgress | None) -> None:
         """Write the cache under a name of this process's own and rename it, so that two at once cannot mix."""
@@ -129,14 +129,14 @@ class Dataset:
             ) from error
 
 
-class Passing(np.memmap[Any, np.dtype[np.uint8]]):
+class UncachedMap(np.memmap[Any, np.dtype[np.uint8]]):
     """A map whose pages leave the process once they are copied: resident memory does not grow with what was read."""
 
     _mmap: mmap.mmap | None  # NumPy's: None for a part that is a copy
 
     def __getitem__(self, key: Any) -> Any:  # whatever NumPy takes and returns
         part = super().__getitem__(key)
-        if not isinstance(part, Passing) or part._mmap is not None or self._mmap is None:
+        if not isinstance(part, UncachedMap) or part._mmap is not None or self._mmap is None:
             return part
         self._mmap.madvise(mmap.MADV_DONTNEED)
         return part.view(np.ndarray)

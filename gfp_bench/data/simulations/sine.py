@@ -34,7 +34,7 @@ _STEPS = 2**16  # of a grey level, to which a wave is rounded: what a processor'
 _BATCH = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sine(Simulation):
     """The settings of a simulation, checked.
 
