@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from noise_files import save
 from PIL import Image
 from places import ROOT
 
-from gfp_bench.cli import main
 from gfp_bench.contracts.settings import parse_spec
 from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.data.photographs import Crops
@@ -32,19 +30,9 @@ def tiny(word: str) -> str:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable:
-    """Calls the command line in a folder of its own, with `tiny` words; returns exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gfp-bench", *map(tiny, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return int(stopped.value.code or 0), *capsys.readouterr()
-
-    return call
+def cli(cli: Callable) -> Callable:
+    """Calls the command line with `tiny` words."""
+    return lambda *words: cli(*map(tiny, words))
 
 
 @pytest.mark.parametrize("command", COMMANDS.splitlines())

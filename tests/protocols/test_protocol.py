@@ -1,4 +1,5 @@
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,14 @@ def test_a_protocol_of_ones_own(tmp_path) -> None:
     assert [attack.label for attack in protocol.attacks] == ["jpeg", "jpeg-10"]
     assert protocol.id == "mine@3"
     assert Protocol.model_validate(protocol.model_dump(by_alias=True)) == protocol
+
+
+def refused(folder: Path, text: str) -> str:
+    """Return what is said of a document that is no protocol."""
+    (folder / "mine.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_protocol(str(folder / "mine.toml"))
+    return str(caught.value)
 
 
 LADDERS = (
@@ -78,12 +87,9 @@ def test_a_ladder_is_an_attack_at_each_severity(tmp_path) -> None:
     ],
 )
 def test_a_wrong_ladder_is_refused(tmp_path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(LADDERS.replace(old, new))
-    with pytest.raises(UsageError) as caught:
-        load_protocol(str(path))
-    assert message in str(caught.value)
-    assert len(str(caught.value)) < 300
+    told = refused(tmp_path, LADDERS.replace(old, new))
+    assert message in told
+    assert len(told) < 300
 
 
 def test_a_built_in_name_is_not_another_protocols(tmp_path) -> None:
@@ -122,12 +128,9 @@ def test_robustness_has_six_ladders_from_mild_to_harsh() -> None:
     ],
 )
 def test_a_wrong_document_is_refused(tmp_path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(DOCUMENT.replace(old, new))
-    with pytest.raises(UsageError) as caught:
-        load_protocol(str(path))
-    assert message in str(caught.value)
-    assert "mine.toml" in str(caught.value)
+    told = refused(tmp_path, DOCUMENT.replace(old, new))
+    assert message in told
+    assert "mine.toml" in told
 
 
 def test_an_unknown_protocol_gets_its_nearest_matches() -> None:
