@@ -9,8 +9,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from gfp_bench.data.manifest import Manifest
-from gfp_bench.data.reader import index_folder
+from gfp_bench.data.indexing import index_folder
+from gfp_bench.data.manifest import About, Manifest
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -40,7 +40,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
             for i in range(count):
                 pixels = rng.integers(0, 150, (32, 32, 3)) + 40 * shift
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
-    return index_folder(root, "toy", description="Noise of three brightnesses.")
+    return index_folder(root, "toy", about=About("Noise of three brightnesses."))
 
 
 @pytest.fixture(scope="session")

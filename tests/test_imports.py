@@ -14,6 +14,7 @@ PLUGINS = ROOT / "plugins"
 
 LAYERS = """
     errors files machine seeding
+    documents
     contracts
     pictures
     registry
@@ -28,8 +29,10 @@ LAYERS = """
 """
 HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines()) for room in layer.split()}
 TORCH_FREE = """
-    boards.assembly boards.curves boards.formats boards.ranking boards.tables cli contracts.settings data.archives
-    data.catalogue data.index data.manifest data.reader engine.plan engine.records errors files machine
+    boards.assembly boards.board boards.curves boards.formats boards.publication boards.ranking boards.tables
+    boards.timing cli contracts.dataset contracts.settings contracts.task data.archives
+    data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
+    documents engine.outcomes engine.plan engine.records errors files machine
     metrics.attribution metrics.confidence metrics.detection protocols.protocol
     registry.hookspecs registry.plugins tasks zoo.recipe
 """

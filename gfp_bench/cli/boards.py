@@ -3,16 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gfp_bench.cli import DRIFT, app, cache, data_folders, results, say, stop
-from gfp_bench.cli.running import Output
+from gfp_bench.cli.options import Output, manifests_of, results
+from gfp_bench.cli.output import ExitCode, say, stop
 
-if TYPE_CHECKING:
-    from gfp_bench.data.manifest import Manifest
-    from gfp_bench.engine.plan import Plan
+app = typer.Typer()
 
 Boards = Annotated[Path, typer.Option("--boards", help="The folder of published boards.")]
 
@@ -70,12 +68,12 @@ def show(
         if (kept := store.record(planned, cell) or store.failure(planned, cell))
     ]
     if not found:
-        stop(2, f"no record of {trial!r} in {store.root}; `gfp-bench status --json` lists trials and keys")
+        stop(ExitCode.USAGE, f"no record of {trial!r} in {store.root}; `gfp-bench status --json` lists trials and keys")
     say(json.dumps(found, indent=1))
 
 
 def _check(folder: Path) -> None:
-    """Exit with `DRIFT` unless every published board is what its records give."""
+    """Exit with `ExitCode.DRIFT` unless every published board is what its records give."""
     from gfp_bench.boards.publication import drift
     from gfp_bench.engine.records import Store
 
@@ -90,15 +88,5 @@ def _check(folder: Path) -> None:
     for sentence in found:
         say(sentence)
     if found:
-        stop(DRIFT, f"{len(found)} disagreements between published boards and their records")
+        stop(ExitCode.DRIFT, f"{len(found)} disagreements between published boards and their records")
     say(f"{len(names)} published boards are what their records give")
-
-
-def manifests_of(plan: "Plan") -> "dict[str, Manifest]":
-    """Return the datasets that a plan reads, by name."""
-    from gfp_bench.data.catalogue import find_dataset
-    from gfp_bench.data.manifest import read_manifest
-
-    names = (plan.dataset, *plan.task.datasets)
-    found = (read_manifest(find_dataset(name, data_folders(), cache())) for name in names)
-    return {manifest.name: manifest for manifest in found}

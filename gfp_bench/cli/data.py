@@ -2,27 +2,22 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gfp_bench.cli import app, cache, data_folders, say, tell
-from gfp_bench.cli.running import PluginFiles
+from gfp_bench.cli.options import PluginFiles, cache, data_folders, named_dataset, named_manifest
+from gfp_bench.cli.output import say, tell
 
-if TYPE_CHECKING:
-    from gfp_bench.contracts.types import Images
-    from gfp_bench.data.manifest import Manifest
-
-data = typer.Typer(no_args_is_help=True, help="Describe, index and verify datasets.")
-app.add_typer(data, name="data")
+app = typer.Typer(no_args_is_help=True, help="Describe, index and verify datasets.")
 
 Name = Annotated[str, typer.Argument(help="name[key=value,...] or a manifest's path.")]
 
 
-@data.command()
+@app.command()
 def info(name: Name) -> None:
     """Print a dataset's manifest."""
-    manifest = _manifest(name)
+    manifest = named_manifest(name)
     say(f"{manifest.name}: {manifest.description}")
     say(f"sources: {', '.join(manifest.source_names)}")
     say(f"images: {', '.join(f'{count} {split}' for split, count in manifest.splits.items())}, {manifest.image_shape}")
@@ -31,13 +26,15 @@ def info(name: Name) -> None:
     say(f"files: {manifest.root}")
 
 
-@data.command()
+@app.command()
 def index(
     folder: Annotated[
-        Path, typer.Argument(help="Holds <split>/<source>/** or <source>.zip; with --split without <split>.")
+        Path, typer.Argument(help="Holds <split>/<source>/** or <source>.zip; with --shares without <split>.")
     ],
     name: Annotated[str, typer.Argument(help="The new dataset's name.")],
-    split: Annotated[str | None, typer.Option(help="Shares of train,val,test, as 0.6,0.2,0.2, drawn by group.")] = None,
+    shares: Annotated[
+        str | None, typer.Option(help="Of train,val,test, as 0.6,0.2,0.2: splits are drawn, groups stay whole.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
     group: Annotated[
         str | None, typer.Option(help="A regular expression; its parentheses name an image's group.")
@@ -50,38 +47,39 @@ def index(
 ) -> None:
     """Check every image below a folder; write <name>.toml and <name>.parquet beside it."""
     from gfp_bench.data.decoding import make_view
-    from gfp_bench.data.reader import SPLITS, index_folder
+    from gfp_bench.data.indexing import index_folder
+    from gfp_bench.data.layouts.folders import SPLITS
+    from gfp_bench.data.manifest import About
 
-    fractions = None
-    if split:
-        shares = split.split(",")
-        if len(shares) != len(SPLITS) or not all(share.replace(".", "", 1).isdigit() for share in shares):
-            raise typer.BadParameter(f"{split!r}: expected three shares, as 0.6,0.2,0.2", param_hint="--split")
-        fractions = dict(zip(SPLITS, map(float, shares), strict=True))
+    dealt = None
+    if shares:
+        parts = shares.split(",")
+        if len(parts) != len(SPLITS) or not all(part.replace(".", "", 1).isdigit() for part in parts):
+            raise typer.BadParameter(f"{shares!r}: expected three shares, as 0.6,0.2,0.2", param_hint="--shares")
+        dealt = dict(zip(SPLITS, map(float, parts), strict=True))
     manifest = index_folder(
         folder,
         name,
-        description=description,
-        licence=licence,
+        about=About(description, licence),
         view=make_view(convert=convert, crop=crop, resize=resize),
         group=group,
-        fractions=fractions,
+        shares=dealt,
         seed=seed,
     )
     tell(f"wrote {manifest.file} and {manifest.index_file}")
     say(str(manifest.file))
 
 
-@data.command()
+@app.command()
 def verify(name: Name) -> None:
     """Read every file again and compare it with the index."""
     from gfp_bench.data import audit
 
-    manifest = _manifest(name)
+    manifest = named_manifest(name)
     say(f"{manifest.name}: all {audit.verify(manifest)} files are what the index says")
 
 
-@data.command()
+@app.command()
 def audit(
     name: Name,
     as_json: Annotated[bool, typer.Option("--json", help="One object a source.")] = False,
@@ -91,7 +89,7 @@ def audit(
 
     from gfp_bench.data import audit
 
-    table = audit.audit(_manifest(name))
+    table = audit.audit(named_manifest(name))
     if as_json:
         say(json.dumps(table.to_dict("records"), indent=1))
         return
@@ -100,7 +98,7 @@ def audit(
         tell(f"leak: {leak}")
 
 
-@data.command()
+@app.command()
 def measure(
     name: Name,
     split: Annotated[str, typer.Option(help="The held-out images that distances are measured on.")] = "val",
@@ -112,17 +110,21 @@ def measure(
 ) -> None:
     """Measure what a dataset's card should say: distances, memorisation, the floor, what files give away."""
     from gfp_bench.data.card import markdown, measured
-    from gfp_bench.data.dataset import Dataset
     from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.zoo.pool import find_pool
 
     plugins = load_plugins(plugin or ())
     floors = [cls() for cls in map(plugins.method, plugins.methods) if cls.floor and not cls.stochastic]
-    data = Dataset(_manifest(name), cache())
-    found = measured(data, split, floors, _pool(pool, data.manifest.image_size[0]) if pool else None)
+    data = named_dataset(name)
+    learnt = None
+    if pool:
+        side = data.manifest.image_size[0]
+        learnt = find_pool(pool, side, cache=cache(), folders=data_folders()).crops.images
+    found = measured(data, split, floors, learnt)
     say(json.dumps(found, indent=1) if as_json else markdown(found))
 
 
-@data.command("contact-sheet")
+@app.command("contact-sheet")
 def contact_sheet(
     name: Name,
     out: Annotated[Path, typer.Option(help="The picture, by its ending PNG, WebP, ...")],
@@ -131,28 +133,9 @@ def contact_sheet(
     rows: Annotated[int, typer.Option(min=1, help="Rows a source.")] = 2,
 ) -> None:
     """Draw images of every source, sources in sorted order, images evenly spread over a split."""
-    from gfp_bench.data.dataset import load_dataset
     from gfp_bench.pictures import contact_sheet as drawn
 
-    images = load_dataset(name, cache=cache(), folders=data_folders()).split(split)
+    images = named_dataset(name).split(split)
     drawn(images, columns, rows).save(out, lossless=True, optimize=True)  # the one is for WebP, the other for PNG
     tell(f"{rows} x {columns} images each of {', '.join(images.sources)}")
     say(str(out))
-
-
-def _manifest(name: str) -> "Manifest":
-    from gfp_bench.data.catalogue import find_dataset
-    from gfp_bench.data.manifest import read_manifest
-
-    return read_manifest(find_dataset(name, data_folders(), cache()))
-
-
-def _pool(name: str, side: int) -> "Images":
-    """Return the images that generators learnt from; photographs are cut for a side in pixels."""
-    from gfp_bench.data.card import real_training_images
-    from gfp_bench.data.dataset import load_dataset
-    from gfp_bench.data.photographs import pool
-
-    if name == "photographs":
-        return pool(side).images
-    return real_training_images(load_dataset(name, cache=cache(), folders=data_folders()))

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfp_bench import __version__
-from gfp_bench.cli import CHECK_FAILED, app, cache, data_folders, results, say, stop
-from gfp_bench.cli.running import PluginFiles
+from gfp_bench.cli.options import PluginFiles, cache, data_folders, named_dataset, results
+from gfp_bench.cli.output import ExitCode, say, stop
 from gfp_bench.errors import unknown
 
 if TYPE_CHECKING:
     from gfp_bench.contracts.images import ImageSet
     from gfp_bench.pictures import Use
     from gfp_bench.registry.plugins import Plugins
+
+app = typer.Typer()
 
 
 @app.command("list")
@@ -102,7 +104,10 @@ def check(
     plain, given = parse_spec(name)
     entry = load_plugins(plugin or ()).entry(plain)
     if entry.kind == "generator":
-        stop(2, f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks")
+        stop(
+            ExitCode.USAGE,
+            f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks",
+        )
     findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, given)
     for finding in findings:
         say(
@@ -110,7 +115,7 @@ def check(
         )
     failed = sum(not finding.passed for finding in findings)
     if failed:
-        stop(CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
+        stop(ExitCode.CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
     say(f"{plain} passed all {len(findings)} checks")
 
 
@@ -133,12 +138,11 @@ def mosaic_command(
     plugin: PluginFiles = None,
 ) -> None:
     """Draw some images under attacks, to the bit as a run attacks them: a row an attack, a column a severity."""
-    from gfp_bench.data.dataset import load_dataset
     from gfp_bench.pictures import mosaic
     from gfp_bench.registry.discovery import load_plugins
 
     plugins = load_plugins(plugin or ())
-    images = _chosen(load_dataset(dataset, cache=cache(), folders=data_folders()).split(split), image)
+    images = _chosen(named_dataset(dataset).split(split), image)
     chosen = attack or ([] if protocol else list(plugins.attacks))
     sheet = mosaic(images, _uses(plugins, protocol or (), chosen), scale=scale)
     sheet.save(out, lossless=True, optimize=True)  # the one is for WebP, the other for PNG

@@ -6,10 +6,9 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from gfp_bench.cli import tell
+from gfp_bench.cli.output import tell
 from gfp_bench.contracts.monitor import Monitor
 from gfp_bench.engine.events import (
     CellDone,
@@ -22,14 +21,14 @@ from gfp_bench.engine.events import (
 )
 
 
-class Progress:
+class RunDisplay:
     """Shows events as they come, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskID] = {}  # by the trial's key
         self._bars = (
-            Bars(
+            Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
@@ -42,7 +41,7 @@ class Progress:
             else None
         )
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "RunDisplay":
         if self._bars:
             self._bars.start()
         return self
@@ -63,7 +62,7 @@ class Progress:
                 self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._draw(self._bars, event)
 
-    def _draw(self, bars: Bars, event: RunEvent) -> None:
+    def _draw(self, bars: Progress, event: RunEvent) -> None:
         key = event.trial.key
         match event:
             case TrialStarted() if key not in self._tasks:

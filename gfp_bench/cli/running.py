@@ -9,27 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfp_bench.cli import INTERRUPTED, app, cache, data_folders, results, say, stop, tell
+from gfp_bench.cli.options import Output, PluginFiles, cache, named_manifest, results
+from gfp_bench.cli.output import ExitCode, say, stop, tell
 
 if TYPE_CHECKING:
     from gfp_bench.data.manifest import Manifest
     from gfp_bench.engine.plan import Plan
     from gfp_bench.engine.records import Store
 
-Dataset = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
+DatasetName = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
 ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
 Methods = Annotated[
     list[str] | None, typer.Option("-m", "--method", help="name or name[key=value,...]; repeat for more.")
 ]
 Seeds = Annotated[str | None, typer.Option(help="As 0-2 or 0,2, or 'protocol' for the protocol's own.")]
 Limit = Annotated[int | None, typer.Option(min=2, help="Images a source and split; never for a published board.")]
-PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with plugins; repeatable.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="The results folder.")]
+
+app = typer.Typer()
 
 
 @app.command()
 def run(
-    dataset: Dataset = None,
+    dataset: DatasetName = None,
     protocol: ProtocolName = None,
     method: Methods = None,
     seeds: Seeds = None,
@@ -48,7 +49,7 @@ def run(
     ] = False,
 ) -> None:
     """Run what is not done yet, then print the board. The same command again goes on where it was."""
-    from gfp_bench.cli.progress import Progress
+    from gfp_bench.cli.progress import RunDisplay
     from gfp_bench.data.dataset import Dataset
     from gfp_bench.engine import runner
 
@@ -71,20 +72,20 @@ def run(
     for manifest in manifests.values():
         Dataset(manifest, cache()).pixels()  # checked and decoded once, before any trial's clock runs
     try:
-        with Progress() as progress:
+        with RunDisplay() as display:
             if debug:
-                trial = runner.debug(plan, options, progress.report)
+                trial = runner.debug(plan, options, display.report)
                 tell(f"{trial.title} came to its end; the same command takes the next trial")
                 return
-            runner.run(plan, options, progress.report)
+            runner.run(plan, options, display.report)
     except KeyboardInterrupt:
-        stop(INTERRUPTED, "interrupted; what is done is kept, the same command goes on")
+        stop(ExitCode.INTERRUPTED, "interrupted; what is done is kept, the same command goes on")
     _conclude(plan, manifests, options.results)
 
 
 @app.command("plan")
 def plan_command(
-    dataset: Dataset = None,
+    dataset: DatasetName = None,
     protocol: ProtocolName = None,
     method: Methods = None,
     seeds: Seeds = None,
@@ -129,23 +130,19 @@ def _requested(
     files: list[Path] | None,
 ) -> "tuple[Plan, dict[str, Manifest]]":
     """Return the plan that the options ask for, the default where they ask for nothing, and the datasets it reads."""
+    from gfp_bench.cli.default import load_default
     from gfp_bench.contracts.settings import parse_spec
-    from gfp_bench.data.catalogue import find_dataset
-    from gfp_bench.data.manifest import read_manifest
     from gfp_bench.engine.plan import make_plan
-    from gfp_bench.protocols.protocol import load_default, load_protocol
+    from gfp_bench.protocols.protocol import load_protocol
     from gfp_bench.registry.discovery import load_plugins
     from gfp_bench.tasks import load_task
 
-    def named(name: str) -> "Manifest":
-        return read_manifest(find_dataset(name, data_folders(), cache()))
-
     default = load_default()
-    manifest = named(dataset or default.dataset)
+    manifest = named_manifest(dataset or default.dataset)
     specs = [parse_spec(spec) for spec in (methods or default.methods)]
     chosen = default.seeds if seeds is None else None if seeds == "protocol" else _numbers(seeds)
     recipe = load_protocol(protocol or default.protocol)
-    others = {name: named(name) for name in load_task(recipe.task, recipe.options).datasets}
+    others = {name: named_manifest(name) for name in load_task(recipe.task, recipe.options).datasets}
     plugins = load_plugins(files or ())
     plan = make_plan(manifest, recipe, specs, plugins, seeds=chosen, limit=limit, others=others)
     return plan, {one.name: one for one in (manifest, *others.values())}
@@ -182,9 +179,9 @@ def _conclude(plan: "Plan", manifests: "dict[str, Manifest]", folder: Path) -> N
         tell(line)
     tell(f"board: {path}")
     if counts["failed"] or counts["timeout"]:
-        stop(1, "some cells failed; mend the cause, then run the same command with --retry-failed")
+        stop(ExitCode.FAILED, "some cells failed; mend the cause, then run the same command with --retry-failed")
     if counts["not run"]:
-        stop(1, "some cells are left to another run; the same command again takes what it leaves")
+        stop(ExitCode.FAILED, "some cells are left to another run; the same command again takes what it leaves")
 
 
 def _causes(states: list[dict[str, Any]], folder: Path) -> list[str]:

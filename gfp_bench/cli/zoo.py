@@ -5,28 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfp_bench.cli import app, cache, data_folders, say, stop, tell
-from gfp_bench.cli.running import PluginFiles
+from gfp_bench.cli.options import PluginFiles, cache, data_folders
+from gfp_bench.cli.output import ExitCode, say, stop, tell
 from gfp_bench.machine import keep_freed_memory
 
 if TYPE_CHECKING:
     from gfp_bench.contracts.generator import Generator
     from gfp_bench.registry.discovery import Plugins
-    from gfp_bench.zoo.estimates import Estimate
+    from gfp_bench.zoo.estimates import CostEstimate
 
-zoo = typer.Typer(no_args_is_help=True)
-app.add_typer(zoo, name="zoo")
+app = typer.Typer(no_args_is_help=True)
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
-@zoo.callback()
+@app.callback()
 def prepare() -> None:
     """Train generators, draw images from them, build datasets of both."""
     keep_freed_memory()
 
 
-@zoo.command()
+@app.command()
 def train(
     name: Annotated[str, typer.Argument(help="A generator, name or name[key=value,...].")],
     out: Annotated[Path, typer.Option(help="The folder of the trained generator.")],
@@ -66,11 +65,11 @@ def train(
             sheets=sheets,
         )
     except FloatingPointError as error:
-        stop(1, f"{error}; {training.remains(out)}")
+        stop(ExitCode.FAILED, f"{error}; {training.remains(out)}")
     say(str(out))
 
 
-@zoo.command()
+@app.command()
 def sample(
     source: Annotated[
         str, typer.Argument(help="A folder that `zoo train` filled, or what comes trained: NAME:PATH or name[...].")
@@ -101,7 +100,7 @@ def sample(
     say(str(out))
 
 
-@zoo.command()
+@app.command()
 def build(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Gets <name>.toml, <name>.parquet and the folder <name> of archives.")],
@@ -117,12 +116,12 @@ def build(
     """Make a dataset, one archive a source; the same command again goes on, several may run at once."""
     from gfp_bench.cli.progress import TrainingLine
     from gfp_bench.registry.discovery import load_plugins
-    from gfp_bench.zoo.builder import Build
+    from gfp_bench.zoo.builder import DatasetBuilder
     from gfp_bench.zoo.pool import find_pool
     from gfp_bench.zoo.recipe import load_recipe
 
     read = load_recipe(recipe)
-    builder = Build(
+    builder = DatasetBuilder(
         recipe=read,
         pool=find_pool(read.pool, read.side, cache=cache(), folders=data_folders()),
         plugins=load_plugins(plugin or ()),
@@ -170,12 +169,12 @@ def _checked(device: str) -> str:
     return device
 
 
-def _told(estimate: "Estimate") -> "Estimate":
+def _told(estimate: "CostEstimate") -> "CostEstimate":
     tell(f"measured {estimate.source}")
     return estimate
 
 
-def _tell_estimates(estimates: "list[Estimate]") -> None:
+def _tell_estimates(estimates: "list[CostEstimate]") -> None:
     """Print what is left to do and how long it takes, alone on this machine's processors."""
     from tabulate import tabulate
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gfp_bench.data.decoding import open_image
 from gfp_bench.data.manifest import Manifest, read_index
-from gfp_bench.data.reader import Files, Progress, in_threads, read_images
+from gfp_bench.data.reader import Files, OnProgress, in_threads, read_images
 from gfp_bench.metrics.confidence import bootstrap, interval, mean_credit
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
@@ -40,7 +40,7 @@ def describe(manifest: Manifest) -> Plain:
     }
 
 
-def verify(manifest: Manifest, progress: Progress | None = None) -> int:
+def verify(manifest: Manifest, progress: OnProgress | None = None) -> int:
     """Read every file again, cache or not, and return how many are what the manifest says.
 
     Raises:
@@ -49,7 +49,7 @@ def verify(manifest: Manifest, progress: Progress | None = None) -> int:
     return sum(1 for _ in read_images(manifest, read_index(manifest), progress))
 
 
-def audit(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
+def audit(manifest: Manifest, progress: OnProgress | None = None) -> pd.DataFrame:
     """Return what a look at the files, without their pixels, tells of each source; one row a source.
 
     Columns: source; images; format (by content, not by name), mode and size with the number of files of each;
@@ -63,7 +63,7 @@ def audit(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
     )
 
 
-def file_facts(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
+def file_facts(manifest: Manifest, progress: OnProgress | None = None) -> pd.DataFrame:
     """Return the index with what each file tells besides its pixels: `FACTS` and ``bytes``.
 
     ``encoding`` is how a file was written, not what it shows: the keys of its metadata; of a PNG the kinds of chunks

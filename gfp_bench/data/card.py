@@ -133,17 +133,6 @@ def _shown(value: float | Sequence[float] | None) -> str:
     return f"{value:.2f}" if isinstance(value, float) else " / ".join(f"{part:.1f}" for part in value)
 
 
-def real_training_images(data: Dataset) -> Images:
-    """Return what generators of a dataset learn from.
-
-    Raises:
-        UsageError: If it has no real images.
-    """
-    if REAL not in data.sources:
-        raise UsageError(f"dataset {data.name!r} has sources {', '.join(data.sources)}, expected one named {REAL!r}")
-    return by_source(data.split("train"))[REAL]
-
-
 def by_source(images: ImageSet) -> dict[str, Images]:
     """Return the images of each source of a set."""
     everything, labels = images.images, images.labels

@@ -6,22 +6,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 from gfp_bench.contracts.settings import parse_spec, resolved_settings
 from gfp_bench.data.manifest import list_manifests
+from gfp_bench.data.simulations import Simulation, load_simulation, simulation_names
 from gfp_bench.errors import DatasetError, unknown
 
-if TYPE_CHECKING:
-    from gfp_bench.data.simulations.sine import Sine
-
 DEFAULT_CACHE = Path("~/.cache/gfp-bench")
-SIMULATION = "sine"
 
 
 def dataset_names(folders: Sequence[Path] = ()) -> list[str]:
     """Return the names of all datasets, sorted: those with a manifest and those that can be made."""
-    return sorted({*list_manifests(folders), SIMULATION})
+    return sorted({*list_manifests(folders), *simulation_names()})
 
 
 def find_dataset(name_or_path: str | Path, folders: Sequence[Path] = (), cache: Path = DEFAULT_CACHE) -> Path:
@@ -40,19 +36,19 @@ def find_dataset(name_or_path: str | Path, folders: Sequence[Path] = (), cache: 
         return Path(name_or_path)
     manifests = list_manifests(folders)
     plain = name_or_path.partition("[")[0].partition("+")[0]
-    if plain != SIMULATION:
+    if plain not in simulation_names():
         if name_or_path not in manifests:
-            raise unknown("dataset", name_or_path, [*manifests, SIMULATION])
+            raise unknown("dataset", name_or_path, [*manifests, *simulation_names()])
         return manifests[name_or_path]
     if name_or_path in manifests:
         raise DatasetError(
             f"dataset {name_or_path!r} is both {manifests[name_or_path]} and one that gfp-bench makes, expected one; "
             "rename yours, or give its path"
         )
-    return _kept(_simulation(name_or_path), cache.expanduser())
+    return _kept(_simulation(plain, name_or_path), cache.expanduser())
 
 
-def _kept(simulation: "Sine", cache: Path) -> Path:
+def _kept(simulation: Simulation, cache: Path) -> Path:
     """Return the manifest of a simulation, which appears with its images or not at all."""
     home = cache / "simulated" / f"{simulation.title}@{simulation.version}"
     file = home / f"{simulation.title}.toml"
@@ -72,13 +68,11 @@ def _kept(simulation: "Sine", cache: Path) -> Path:
     return file
 
 
-def _simulation(asked: str) -> "Sine":
-    """Return the simulation of a name with settings, in either spelling."""
-    from gfp_bench.data.simulations.sine import Sine
-
+def _simulation(name: str, asked: str) -> Simulation:
+    """Return the simulation of a name with the settings that were asked for, in either spelling."""
     if "[" in asked:
         _, given = parse_spec(asked)
     else:
         given = {key: value for key, _, value in (part.partition("-") for part in asked.split("+")[1:])}
-    settings: Any = resolved_settings(Sine, given)  # as `Sine` is annotated, which saw to it
-    return Sine(**settings)
+    cls = load_simulation(name)
+    return cls(**resolved_settings(cls, given))

@@ -15,7 +15,7 @@ from gfp_bench.contracts.images import ImageSet
 from gfp_bench.data.catalogue import DEFAULT_CACHE, find_dataset
 from gfp_bench.data.index import rows_of
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
-from gfp_bench.data.reader import Progress, read_images
+from gfp_bench.data.reader import OnProgress, read_images
 from gfp_bench.errors import DatasetError, UsageError, unknown
 from gfp_bench.files import appearing
 
@@ -104,7 +104,7 @@ class Dataset:
             device=device,
         )
 
-    def pixels(self, progress: Progress | None = None) -> NDArray[np.uint8]:
+    def pixels(self, progress: OnProgress | None = None) -> NDArray[np.uint8]:
         """Return all images, (N, 3, h, w), read-only and mapped from the cache, which the first call fills.
 
         Raises:
@@ -121,9 +121,9 @@ class Dataset:
             raise DatasetError(
                 f"cache {self.cache} holds {pixels.dtype} of shape {pixels.shape}, expected uint8 {shape}; delete it"
             )
-        return pixels.view(Passing)
+        return pixels.view(UncachedMap)
 
-    def _fill(self, shape: tuple[int, ...], progress: Progress | None) -> None:
+    def _fill(self, shape: tuple[int, ...], progress: OnProgress | None) -> None:
         """Write the cache under a name of this process's own and rename it, so that two at once cannot mix."""
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         try:
@@ -139,14 +139,14 @@ class Dataset:
             ) from error
 
 
-class Passing(np.memmap[Any, np.dtype[np.uint8]]):
+class UncachedMap(np.memmap[Any, np.dtype[np.uint8]]):
     """A map whose pages leave the process once they are copied: resident memory does not grow with what was read."""
 
     _mmap: mmap.mmap | None  # NumPy's: None for a part that is a copy
 
     def __getitem__(self, key: Any) -> Any:  # whatever NumPy takes and returns
         part = super().__getitem__(key)
-        if not isinstance(part, Passing) or part._mmap is not None or self._mmap is None:
+        if not isinstance(part, UncachedMap) or part._mmap is not None or self._mmap is None:
             return part
         self._mmap.madvise(mmap.MADV_DONTNEED)
         return part.view(np.ndarray)

@@ -5,26 +5,18 @@ Torch-free: the command line describes and checks data without loading it.
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pandas as pd
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    PositiveInt,
-    PrivateAttr,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import Field, FiniteFloat, PositiveInt, PrivateAttr, StringConstraints
 
 from gfp_bench.data.decoding import View
 from gfp_bench.data.index import from_parquet, index_digest, index_problems, size_problems, to_parquet
+from gfp_bench.documents import Document, checked, read_document
 from gfp_bench.errors import DatasetError, unknown
 from gfp_bench.files import sha256, write_atomically
 
@@ -33,7 +25,22 @@ Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
 Metadata: TypeAlias = dict[str, bool | int | FiniteFloat | str]
 
 
-class Manifest(BaseModel):
+@dataclass(frozen=True)
+class About:
+    """What people are told of a dataset; it bears on no result.
+
+    Attributes:
+        description: One sentence.
+        licence: Under which terms the images may be used.
+        citation: What to cite.
+    """
+
+    description: str = ""
+    licence: str = "unknown"
+    citation: str = ""
+
+
+class Manifest(Document):
     """What a dataset holds.
 
     Attributes:
@@ -50,7 +57,6 @@ class Manifest(BaseModel):
         sources: Metadata of each source; ``real`` is the one that no model made.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: Literal[1]
     name: Name
     description: str
@@ -143,23 +149,12 @@ def read_manifest(file: Path) -> Manifest:
     Raises:
         DatasetError: If the file is missing, is no TOML, or has a key or value that a manifest cannot have.
     """
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"manifest {file} cannot be read: {error.strerror}; check the path") from error
-    except ValueError as error:  # TOML or UTF-8
-        raise DatasetError(f"manifest {file} is no TOML file: {error}; mend it or index the folder again") from error
-    return _validated(file, content)
+    manifest = read_document(file, Manifest, kind="manifest", error=DatasetError, otherwise="check the path")
+    return _lying(manifest, file)
 
 
-def _validated(file: Path, content: Mapping[str, Any]) -> Manifest:  # any TOML
-    try:
-        manifest = Manifest.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(
-            _problem(detail["loc"], detail["type"], detail["msg"], detail["input"]) for detail in error.errors()
-        )
-        raise DatasetError(f"manifest {file}: {problems}") from error
+def _lying(manifest: Manifest, file: Path) -> Manifest:
+    """Return the manifest as it lies in a file."""
     manifest._file = file.absolute()
     if manifest.name != file.stem:
         raise DatasetError(
@@ -173,23 +168,11 @@ def _validated(file: Path, content: Mapping[str, Any]) -> Manifest:  # any TOML
     return manifest
 
 
-def _problem(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
-    """Return one of pydantic's findings in the words of the project."""
-    key = ".".join(map(str, place))
-    if kind == "extra_forbidden":
-        return str(unknown("key", key, View.model_fields if place[0] == "view" else Manifest.model_fields))
-    if kind == "missing":
-        return f"key {key!r} is missing; add it"
-    return f"{key} = {value!r}: {message[0].lower()}{message[1:]}"
-
-
 def write_manifest(
     file: Path,
     index: pd.DataFrame,
     *,
-    description: str,
-    licence: str,
-    citation: str = "",
+    about: About,
     folder: Path,
     image_size: tuple[int, int],
     view: View,
@@ -200,9 +183,7 @@ def write_manifest(
     Args:
         file: The manifest's path, `<name>.toml`.
         index: One row an image, with the columns of `gfp_bench.data.index.SCHEMA`, in any order.
-        description: One sentence for people.
-        licence: Under which terms the images may be used.
-        citation: What to cite.
+        about: What people are told.
         folder: Where the images lie: absolute, or from the manifest's folder.
         image_size: Height and width of every image in pixels, after the view.
         view: How files become images.
@@ -214,9 +195,7 @@ def write_manifest(
     content = {
         "schema_version": 1,
         "name": file.stem,
-        "description": description,
-        "licence": licence,
-        "citation": citation,
+        **asdict(about),
         "folder": folder.as_posix(),
         "image_size": list(image_size),
         "index": index_digest(index),
@@ -224,7 +203,7 @@ def write_manifest(
         "view": view.model_dump(exclude_defaults=True),
         "sources": {name: dict(sources[name]) for name in sorted(sources)},
     }
-    manifest = _validated(file, content)
+    manifest = _lying(checked(content, Manifest, subject=f"manifest {file}", error=DatasetError), file)
     _refuse(manifest, index)
     try:
         write_atomically(manifest.index_file, to_parquet(index))

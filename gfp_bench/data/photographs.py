@@ -76,9 +76,32 @@ def crops(split: str, each: int, *, rng: torch.Generator, size: int = SIZE) -> C
     for name, load in PHOTOGRAPHS.items():
         photograph = load()
         region = regions(*photograph.shape[:2])[split]
-        images += [_crop(photograph, region, rng, size) for _ in range(each)]
+        images += [cut(photograph, region, SIDES, size, rng=rng) for _ in range(each)]
         groups += [name] * each
     return Crops(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), tuple(groups))
+
+
+def cut(
+    photograph: NDArray[np.uint8], region: Region, sides: tuple[int, int], size: int, *, rng: torch.Generator
+) -> NDArray[np.uint8]:
+    """Return a random square of a region, scaled to (size, size, 3) by Pillow's Lanczos filter, drawn until not flat.
+
+    Args:
+        photograph: (h, w, 3).
+        region: Where the square lies.
+        sides: Its least and its largest side in pixels; a region that is smaller than either counts in its place.
+        size: Height and width of what is returned, in pixels.
+        rng: Draws side and place.
+    """
+    least, most = (min(side, region.height, region.width) for side in sides)
+    while True:
+        side = _draw(least, most, rng)
+        top = region.top + _draw(0, region.height - side, rng)
+        left = region.left + _draw(0, region.width - side, rng)
+        square = Image.fromarray(photograph[top : top + side, left : left + side])
+        small = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+        if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
+            return small
 
 
 def textured(images: Images) -> Tensor:
@@ -86,18 +109,6 @@ def textured(images: Images) -> Tensor:
     weights = torch.tensor([0.299, 0.587, 0.114])
     luma = torch.einsum("nchw,c->nhw", images.float(), weights)
     return luma.flatten(1).std(dim=1, correction=0) >= FLATNESS
-
-
-def _crop(photograph: NDArray[np.uint8], region: Region, rng: torch.Generator, size: int) -> NDArray[np.uint8]:
-    """Return a random square of a region, scaled to (size, size, 3) by Pillow's Lanczos filter and not flat."""
-    while True:
-        side = _draw(SIDES[0], min(SIDES[1], region.height, region.width), rng)
-        top = region.top + _draw(0, region.height - side, rng)
-        left = region.left + _draw(0, region.width - side, rng)
-        square = Image.fromarray(photograph[top : top + side, left : left + side])
-        small = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
-        if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
-            return small
 
 
 def _draw(low: int, high: int, rng: torch.Generator) -> int:

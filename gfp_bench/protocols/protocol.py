@@ -1,14 +1,14 @@
 """Protocol documents: the fixed recipe of a benchmark, versioned in its name. Torch-free."""
 
-import tomllib
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gfp_bench.contracts.settings import Setting
+from gfp_bench.documents import Document, read_document
 from gfp_bench.errors import UsageError, unknown
 
 _BUILT_IN = Path(str(files("gfp_bench"))) / "protocols"
@@ -16,15 +16,11 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Severity = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AttackUse(_Document):
+class AttackUse(Document):
     """An attack as a protocol uses it; ``label`` names its column and is the plugin's name by default."""
 
     name: str
-    settings: dict[str, Setting] = {}
+    settings: dict[str, Setting] = Field(default_factory=dict)
     label: Label = ""
 
     @model_validator(mode="before")
@@ -78,7 +74,7 @@ class Ladder(AttackUse):
         )
 
 
-class Protocol(_Document):
+class Protocol(Document):
     """One version of a protocol.
 
     Attributes:
@@ -109,7 +105,7 @@ class Protocol(_Document):
     attacks: tuple[AttackUse, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     immunise: bool = True
-    options: dict[str, Setting] = {}
+    options: dict[str, Setting] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _ladders_are_attacked_only(self) -> "Protocol":
@@ -137,15 +133,6 @@ class Protocol(_Document):
         return f"{self.name}@{self.version}"
 
 
-class Default(_Document):
-    """What a run without arguments does."""
-
-    dataset: str
-    protocol: str
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-
-
 def protocol_names() -> list[str]:
     """Return the built-in protocols."""
     return sorted(path.stem for path in _BUILT_IN.glob("*@*.toml"))
@@ -159,7 +146,7 @@ def load_protocol(name: str) -> Protocol:
             built-in protocol that says something else.
     """
     if name.endswith(".toml"):
-        protocol = _read(Path(name), Protocol)
+        protocol = _read(Path(name))
         if protocol.id in protocol_names() and protocol != load_protocol(protocol.id):
             raise UsageError(
                 f"protocol file {name} calls itself {protocol.id}, which is built in and says something else; "
@@ -168,28 +155,10 @@ def load_protocol(name: str) -> Protocol:
         return protocol
     if name not in protocol_names():
         raise unknown("protocol", name, protocol_names())
-    return _read(_BUILT_IN / f"{name}.toml", Protocol)
+    return _read(_BUILT_IN / f"{name}.toml")
 
 
-def load_default() -> Default:
-    """Return what `gfp-bench run` does without arguments."""
-    return _read(_BUILT_IN.parent / "cli" / "default.toml", Default)
-
-
-_Model = TypeVar("_Model", bound=_Document)
-
-
-def _read(path: Path, model: type[_Model]) -> _Model:
-    try:
-        return model.model_validate(tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise UsageError(
-            f"protocol file {path} cannot be read ({error.strerror}); name a built-in one or a TOML file"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"protocol file {path} is no valid TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
-        got = "" if isinstance(first["input"], dict) else f" got {first['input']!r}"  # a whole table says nothing
-        raise UsageError(f"protocol file {path}: {place}{got}: {first['msg']}; mend the file") from error
+def _read(file: Path) -> Protocol:
+    return read_document(
+        file, Protocol, kind="protocol", error=UsageError, otherwise="name a built-in one or a TOML file"
+    )

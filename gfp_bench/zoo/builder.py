@@ -15,13 +15,13 @@ from gfp_bench.contracts.monitor import SILENT, Monitor
 from gfp_bench.contracts.settings import Setting, resolved_settings
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.archives import SUFFIX, read_comment, write_archive
-from gfp_bench.data.manifest import Manifest, Metadata
-from gfp_bench.data.reader import index_folder
+from gfp_bench.data.indexing import index_folder
+from gfp_bench.data.manifest import About, Manifest, Metadata
 from gfp_bench.errors import GfpBenchError, UsageError, differences, unknown
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import Plugins
 from gfp_bench.zoo import training
-from gfp_bench.zoo.estimates import Estimate, Seconds, time_image, time_step
+from gfp_bench.zoo.estimates import CostEstimate, Seconds, time_image, time_step
 from gfp_bench.zoo.pool import Pool
 from gfp_bench.zoo.recipe import Recipe, Source
 from gfp_bench.zoo.selection import GROUP, generated_members, real_images, real_members, targets
@@ -30,8 +30,8 @@ Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
 Report: TypeAlias = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Build:
+@dataclass(frozen=True, kw_only=True)
+class DatasetBuilder:
     """A recipe and where it is carried out.
 
     Attributes:
@@ -73,7 +73,7 @@ class Build:
         self._expect_archives_of(sources)
         return [source for source in sources if source in (only or sources) and not self._done(source)]
 
-    def estimates(self, sources: Sequence[str]) -> Iterator[Estimate]:
+    def estimates(self, sources: Sequence[str]) -> Iterator[CostEstimate]:
         """Yield how long each generated source will take here; nothing of it is kept.
 
         Raises:
@@ -91,7 +91,7 @@ class Build:
             else:
                 self._load(source, generator)
             samples = sum(self._counts().values()) * self.recipe.surplus
-            yield Estimate(source, left, step, samples, time_image(generator))
+            yield CostEstimate(source, left, step, samples, time_image(generator))
 
     def run(self, sources: Sequence[str]) -> Manifest | None:
         """Make the sources that are missing; return the manifest if no other is missing then.
@@ -172,9 +172,7 @@ class Build:
         return index_folder(
             self.folder / recipe.name,
             recipe.name,
-            description=recipe.description,
-            licence=recipe.licence,
-            citation=recipe.citation,
+            about=About(recipe.description, recipe.licence, recipe.citation),
             sources={source: read_made(self._archive(source))["metadata"] for source in recipe.sources},
             group=GROUP,
         )

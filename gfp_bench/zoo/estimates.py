@@ -24,7 +24,7 @@ class Seconds(NamedTuple):
         return Seconds(self.wall * n, self.processor * n)
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """What is left to do for a source, and how long it takes here."""
 
     source: str

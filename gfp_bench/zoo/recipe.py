@@ -1,23 +1,23 @@
 """Recipes: TOML files that say how a whole dataset is made, from the pool to the split. Torch-free."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from gfp_bench.contracts.dataset import REAL
 from gfp_bench.data.manifest import Name, dataset_folders
+from gfp_bench.documents import Document, read_document
 from gfp_bench.errors import UsageError, unknown
 
 PHOTOGRAPHS = "photographs"
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _Table(Document):
+    model_config = ConfigDict(strict=True)
 
 
-class Counts(_Document):
+class Counts(_Table):
     """Images a source in each split."""
 
     train: int = Field(ge=2)
@@ -25,7 +25,7 @@ class Counts(_Document):
     test: int = Field(ge=2)
 
 
-class Part(_Document):
+class Part(_Table):
     """The part of the pool that one generator learns from, so that training sets can differ by a known number.
 
     The pool is shuffled by ``seed``; the part is its first ``images``, of which the first ``replaced`` give their
@@ -49,7 +49,7 @@ class Part(_Document):
         return self
 
 
-class Source(_Document):
+class Source(_Table):
     """One generated source.
 
     Attributes:
@@ -71,7 +71,7 @@ class Source(_Document):
         return self
 
 
-class Recipe(_Document):
+class Recipe(_Table):
     """How a dataset is made.
 
     Attributes:
@@ -131,29 +131,4 @@ def _built_in() -> dict[str, Path]:
 
 
 def _read(file: Path) -> Recipe:
-    try:
-        return Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(
-            f"recipe {file} cannot be read: {error.strerror}; name a built-in one or a TOML file"
-        ) from error
-    except ValidationError as error:
-        problems = "; ".join(
-            _problem(detail["loc"], detail["type"], detail["msg"], detail["input"]) for detail in error.errors()
-        )
-        raise UsageError(f"recipe {file}: {problems}") from error
-    except ValueError as error:  # TOML or UTF-8
-        raise UsageError(f"recipe {file} is no TOML file: {error}; mend it") from error
-
-
-def _problem(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
-    """Return one of pydantic's findings in the words of the project."""
-    key = ".".join(map(str, place))
-    if kind == "extra_forbidden":
-        tables: dict[str, type[BaseModel]] = {"sources": Source, "pool": Part, "images": Counts}
-        table = next((tables[str(part)] for part in reversed(place[:-1]) if part in tables), Recipe)
-        return str(unknown("key", key, [".".join(map(str, (*place[:-1], name))) for name in table.model_fields]))
-    if kind == "missing":
-        return f"key {key!r} is missing; add it"
-    got = "" if isinstance(value, dict) else f" = {value!r}"  # a whole table says nothing
-    return f"{key}{got}: {message[0].lower()}{message[1:]}"
+    return read_document(file, Recipe, kind="recipe", error=UsageError, otherwise="name a built-in one or a TOML file")

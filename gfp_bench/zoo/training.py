@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 
@@ -13,7 +13,8 @@ from gfp_bench.contracts.monitor import SILENT, Monitor
 from gfp_bench.contracts.settings import parse_spec, resolved_settings
 from gfp_bench.contracts.state import load_state
 from gfp_bench.contracts.types import Images, Setting
-from gfp_bench.errors import RecordError, UsageError, differences
+from gfp_bench.documents import read_json
+from gfp_bench.errors import UsageError, differences
 from gfp_bench.files import claimed, sha256, write_atomically
 from gfp_bench.machine import has_matrix_units
 from gfp_bench.zoo.checkpoints import Checkpoints, TrainingRecord
@@ -109,7 +110,7 @@ def read_record(folder: Path) -> TrainingRecord:
     Raises:
         UsageError: If no training was begun there.
     """
-    record: TrainingRecord | None = _read_json(folder / _RECORD)
+    record: TrainingRecord | None = read_json(folder / _RECORD)
     if record is None:
         raise UsageError(f"{folder} holds no trained generator; train one into it with `gfp-bench zoo train`")
     return record
@@ -117,7 +118,7 @@ def read_record(folder: Path) -> TrainingRecord:
 
 def trained(folder: Path) -> Trained | None:
     """Return how the training in a folder ended, or None if it has not."""
-    done: Trained | None = _read_json(folder / _TRAINED)
+    done: Trained | None = read_json(folder / _TRAINED)
     return done
 
 
@@ -204,15 +205,6 @@ def _end(folder: Path, steps: int, checkpoints: Checkpoints, device: torch.devic
         "torch": torch.__version__,
     }
     write_atomically(folder / _TRAINED, json.dumps(ended, indent=2).encode())
-
-
-def _read_json(file: Path) -> Any:  # whatever its writer put there
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise RecordError(f"{file} is no valid JSON ({error}); delete it and run again") from error
 
 
 def _device_name(device: torch.device) -> str:

@@ -16,12 +16,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
-from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, geometry, walked
-from gfp_bench_generators._shared.libraries import drawn, library
-from gfp_bench_generators._shared.refusals import check_pool
-from gfp_bench_generators._shared.sampling import OneNetwork
-from gfp_bench_generators._shared.training import Draw, descend, train
+from gfp_bench import Images, Register, UsageError, hookimpl
+from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, Loss, ScoreBased, geometry, walked
+from gfp_bench_generators._shared.libraries import library
 
 _GROUPS = 8  # of channels that are normalised together
 
@@ -32,7 +29,7 @@ def register_generators(register: Register) -> None:
     register(DDPM)
 
 
-class DDPM(OneNetwork):
+class DDPM(ScoreBased):
     """A network learns the noise of a fixed diffusion; sampling runs the diffusion backwards."""
 
     name = "ddpm"
@@ -66,40 +63,6 @@ class DDPM(OneNetwork):
         self.steps = steps  # of sampling
         self.eta = eta  # fresh noise in sampling, 0: none (DDIM) to 1: as much as DDPM
 
-    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        self._refuse_settings()
-        check_pool(self.name, pool, self.batch)
-        self.side = pool.shape[-1]
-        network = drawn(partial(self.build, self.side), rng).to(pool.device)
-        optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)
-        diffusion = self._schedule("DDPMScheduler")
-        kept = diffusion.alphas_cumprod.to(pool.device)
-
-        def update(draw: Draw) -> dict[str, float]:
-            real = draw()
-            noise = torch.randn(real.shape, generator=rng).to(real)
-            times = torch.randint(self.times, (len(real),), generator=rng).to(real.device)
-            return {"error": descend(optimiser, error(partial(predict, network, kept), diffusion, real, noise, times))}
-
-        def preview(averaged: Folded) -> Images:
-            return self._draw(averaged, 16, torch.Generator().manual_seed(0), min(self.steps, 10))
-
-        self.network = train(
-            update,
-            network,
-            {"optimiser": optimiser},
-            pool,
-            steps=steps,
-            batch=self.batch,
-            rng=rng,
-            monitor=monitor,
-            preview=preview,
-        ).eval()
-
-    def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        self._refuse_settings()
-        return self._draw(self.network, n, rng, self.steps)
-
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images in about [-1, 1] and steps of the diffusion to the noise."""
         network = library("diffusers").UNet2DModel(
@@ -109,6 +72,17 @@ class DDPM(OneNetwork):
             up_block_types=("UpBlock2D",) * LEVELS,
         )
         return Folded(network, self.fold)
+
+    def _loss(self, network: Folded, rng: torch.Generator) -> Loss:
+        diffusion = self._schedule("DDPMScheduler")
+        predicted = partial(predict, network, diffusion.alphas_cumprod.to(next(network.parameters()).device))
+
+        def loss(real: Tensor) -> Tensor:
+            noise = torch.randn(real.shape, generator=rng).to(real)
+            times = torch.randint(self.times, (len(real),), generator=rng).to(real.device)
+            return error(predicted, diffusion, real, noise, times)
+
+        return loss
 
     def _draw(self, network: nn.Module, n: int, rng: torch.Generator, steps: int) -> Images:
         scheduler = self._schedule("DDIMScheduler")

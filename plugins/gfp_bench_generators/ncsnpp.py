@@ -20,12 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
-from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, geometry, walked
-from gfp_bench_generators._shared.libraries import drawn, library
-from gfp_bench_generators._shared.refusals import check_pool
-from gfp_bench_generators._shared.sampling import OneNetwork
-from gfp_bench_generators._shared.training import Draw, descend, train
+from gfp_bench import Images, Register, UsageError, hookimpl
+from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, Loss, ScoreBased, geometry, walked
+from gfp_bench_generators._shared.libraries import library
 
 _DEVIATION = 0.5  # of the values of images, as Karras et al. take it
 
@@ -36,7 +33,7 @@ def register_generators(register: Register) -> None:
     register(NCSNpp)
 
 
-class NCSNpp(OneNetwork):
+class NCSNpp(ScoreBased):
     """A network learns by which direction noisy images become likelier; samples follow it from pure noise."""
 
     name = "ncsnpp"
@@ -72,39 +69,6 @@ class NCSNpp(OneNetwork):
         self.steps = steps  # of sampling; one run of the network each with euler, two with heun
         self.solver = solver
 
-    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        self._refuse_settings()
-        check_pool(self.name, pool, self.batch)
-        self.side = pool.shape[-1]
-        network = drawn(partial(self.build, self.side), rng).to(pool.device)
-        learnt = [weight for weight in network.parameters() if weight.requires_grad]  # not the embedding's frequencies
-        optimiser = torch.optim.Adam(learnt, lr=self.rate)
-
-        def update(draw: Draw) -> dict[str, float]:
-            real = draw()
-            sigmas = self.sigmas(torch.rand(len(real), generator=rng)).to(real)
-            noise = torch.randn(real.shape, generator=rng).to(real)
-            return {"error": descend(optimiser, matching(partial(score, network), real, noise, sigmas))}
-
-        def preview(averaged: Folded) -> Images:
-            return self._draw(averaged, 16, torch.Generator().manual_seed(0), min(self.steps, 10))
-
-        self.network = train(
-            update,
-            network,
-            {"optimiser": optimiser},
-            pool,
-            steps=steps,
-            batch=self.batch,
-            rng=rng,
-            monitor=monitor,
-            preview=preview,
-        ).eval()
-
-    def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        self._refuse_settings()
-        return self._draw(self.network, n, rng, self.steps)
-
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images of variance about 1 and noise levels to the score."""
         network = library("diffusers").UNet2DModel(
@@ -123,6 +87,14 @@ class NCSNpp(OneNetwork):
     def sigmas(self, times: Tensor) -> Tensor:
         """Return the noise levels, for images in [-1, 1], at times from 0 (least noise) to 1 (most)."""
         return 2 * self.sigma_min * (self.sigma_max / self.sigma_min) ** times  # appendix C
+
+    def _loss(self, network: Folded, rng: torch.Generator) -> Loss:
+        def loss(real: Tensor) -> Tensor:
+            sigmas = self.sigmas(torch.rand(len(real), generator=rng)).to(real)
+            noise = torch.randn(real.shape, generator=rng).to(real)
+            return matching(partial(score, network), real, noise, sigmas)
+
+        return loss
 
     def _draw(self, network: nn.Module, n: int, rng: torch.Generator, steps: int) -> Images:
         sigmas = [*self.sigmas(torch.linspace(1, 0, steps, dtype=torch.float64)).tolist(), 0.0]

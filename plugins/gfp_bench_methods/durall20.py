@@ -75,7 +75,7 @@ class Durall20(Method):
         return self.features(images)
 
     def features(self, images: Images) -> Fingerprints:
-        """Return (n, d) float64 profiles, low frequencies first; d is ``length``, or 43, 88, 722 at 64, 128, 1024 px."""
+        """Return (n, d) float64 profiles, low frequencies first; d is ``length``, or 43, 88, 722 at 64, 128, 1024."""
         size = max(1, _PIXELS // images[0].numel()) if len(images) else 1
         profiles = torch.cat([profile(part) for part in torch.split(images, size)])
         if self.length is not None:

@@ -32,7 +32,7 @@ class McCloskey18(Method):
     version = 2
     stochastic = False
     preload = ("sklearn.svm",)
-    deviations = (
+    deviations: tuple[str, ...] = (
         "thresholds as recalled: 240, 245, 250, 255 and 0, 5, 10, 15",
         "features standardised, one SVM per source against the rest (paper: real against GAN)",
     )

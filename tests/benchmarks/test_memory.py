@@ -10,10 +10,10 @@ import pytest
 STREAM = """
 import resource, sys
 import numpy as np
-from gfp_bench.data.dataset import Passing
+from gfp_bench.data.dataset import UncachedMap
 from gfp_bench.contracts.images import ImageSet
 
-pixels = np.load(sys.argv[1], mmap_mode="r").view(Passing)
+pixels = np.load(sys.argv[1], mmap_mode="r").view(UncachedMap)
 count = int(sys.argv[2])
 labels = np.zeros(count, dtype=np.int64)
 images = ImageSet(

@@ -3,19 +3,18 @@
 import json
 import re
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from noise_files import save
 from PIL import Image
 from places import ROOT
 
-from gfp_bench.cli import main
 from gfp_bench.contracts.settings import parse_spec
-from gfp_bench.data.manifest import Manifest
+from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.data.photographs import Crops
 
 CARD = ROOT / "datasets" / "sine.md"
@@ -31,19 +30,9 @@ def tiny(word: str) -> str:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable:
-    """Calls the command line in a folder of its own, with `tiny` words; returns exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gfp-bench", *map(tiny, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return int(stopped.value.code or 0), *capsys.readouterr()
-
-    return call
+def cli(cli: Callable) -> Callable:
+    """Calls the command line with `tiny` words."""
+    return lambda *words: cli(*map(tiny, words))
 
 
 @pytest.mark.parametrize("command", COMMANDS.splitlines())
@@ -59,6 +48,18 @@ def test_a_command_of_the_card_runs(cli: Callable, command: str) -> None:
 
 def test_the_list_has_what_can_be_made(cli: Callable) -> None:
     assert "sine" in json.loads(cli("list", "--json")[1])["datasets"]
+
+
+def test_splits_are_drawn_by_shares(cli: Callable, tmp_path: Path) -> None:
+    for number in range(20):
+        save(tmp_path / "flat" / ("gan", "real")[number % 2] / f"{number}.png")
+    code, out, err = cli("data", "index", "flat", "drawn", "--shares", "0.4,0.2,0.4")
+    assert code == 0, err
+    assert read_manifest(Path(out.strip())).splits == {"train": 8, "val": 4, "test": 8}
+    for shares, message in (("0.5,0.5", "expected three shares"), ("0.5,0.2,x", "expected three"), ("1,1,1", "add up")):
+        code, _, err = cli("data", "index", "flat", "drawn", "--shares", shares)
+        assert code in (2, 3)
+        assert message in err
 
 
 def test_measures_are_told_as_tables_and_as_json(cli: Callable, toy: Manifest) -> None:
@@ -86,7 +87,7 @@ def test_a_pool_is_that_of_a_dataset_s_generators(
     assert "the pool's images have shape (3, 64, 64), expected (3, 32, 32)" in err
     code, _, err = cli("data", "measure", str(toy.file), "--pool", "sine")
     assert code == 2
-    assert "expected one named 'real'" in err
+    assert "dataset 'sine+side-36+test-2+train-4+val-2' has no source 'real' to learn from" in err
 
 
 def test_splits_and_datasets_that_cannot_be_are_refused(cli: Callable, toy: Manifest) -> None:

@@ -13,30 +13,9 @@ from pathlib import Path
 import pytest
 from places import SUPPORT
 
-from gfp_bench.cli import main
 from gfp_bench.data.manifest import Manifest
 
 FAULTS = str(SUPPORT / "faults.py")
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable:
-    """Calls the command line in a folder of its own; returns exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
-    monkeypatch.delenv("GFP_BENCH_RESULTS", raising=False)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gfp-bench", *words])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_run_then_status_leaderboard_show_publish(cli: Callable, toy: Manifest, tmp_path: Path) -> None:
@@ -199,3 +178,15 @@ def test_what_need_not_import_torch_does_not() -> None:
             [sys.executable, "-c", code.format(words=words)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_help_loads_nothing_large() -> None:
+    code = (
+        "import sys; sys.argv = ['gfp-bench', '--help']\n"
+        "from gfp_bench.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*{'numpy', 'pandas', 'pydantic', 'rich', 'torch'} & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "\n"
+    assert "leaderboard" in done.stdout

@@ -1,8 +1,8 @@
 """`zoo` and what belongs to it on the command line."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ from full_disk import room_for
 from PIL import Image
 from places import SUPPORT
 
-from gfp_bench.cli import main
 from gfp_bench.data.manifest import Manifest
 
+Call: TypeAlias = Callable[..., tuple[int, str, str]]
 DICE = str(SUPPORT / "dice.py")
 RECIPE = """
 schema_version = 1
@@ -30,29 +30,14 @@ sources = { one = { generator = "dice", steps = 5 }, two = { generator = "dice",
 
 
 @pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, toy: Manifest, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Calls the command line in a folder of its own; returns exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
+def cli(cli: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, toy: Manifest) -> Call:
+    """Calls the command line in a folder with a recipe."""
     monkeypatch.setenv("GFP_BENCH_DATA", str(toy.file.parent))
     (tmp_path / "dices.toml").write_text(RECIPE)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gfp-bench", *words])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+    return cli
 
 
-def test_build_says_how_long_it_takes_and_goes_on(cli: Callable[..., tuple[int, str, str]]) -> None:
+def test_build_says_how_long_it_takes_and_goes_on(cli: Call) -> None:
     asked = ("zoo", "build", "dices.toml", "--out", "out", "--plugin", DICE)
     code, out, err = cli(*asked, "--estimate")
     assert (code, out) == (0, "")
@@ -95,15 +80,13 @@ def test_build_says_how_long_it_takes_and_goes_on(cli: Callable[..., tuple[int, 
         (("dices.toml", "--plugin", DICE, "--device", "tpu"), "'tpu' is no device"),
     ],
 )
-def test_usage_errors_are_exit_2(
-    cli: Callable[..., tuple[int, str, str]], words: tuple[str, ...], message: str
-) -> None:
+def test_usage_errors_are_exit_2(cli: Call, words: tuple[str, ...], message: str) -> None:
     code, _, err = cli("zoo", "build", *words, "--out", "out")
     assert code == 2
     assert message in " ".join(err.replace("│", " ").split())
 
 
-def test_train_then_sample_from_the_folder_or_by_name_and_path(cli: Callable[..., tuple[int, str, str]]) -> None:
+def test_train_then_sample_from_the_folder_or_by_name_and_path(cli: Call) -> None:
     pool = ("--pool", "toy", "--plugin", DICE)
     assert cli("zoo", "train", "dice", "--out", "one", "--steps", "3", *pool, "--sheets", "1")[:2] == (0, "one\n")
     assert Path("one/sheet-000003.png").exists()
@@ -119,7 +102,7 @@ def test_train_then_sample_from_the_folder_or_by_name_and_path(cli: Callable[...
         np.testing.assert_array_equal(some, expected)
 
 
-def test_samples_without_room_are_named_and_not_half_there(cli: Callable[..., tuple[int, str, str]]) -> None:
+def test_samples_without_room_are_named_and_not_half_there(cli: Call) -> None:
     cli("zoo", "train", "dice", "--out", "one", "--steps", "3", "--pool", "toy", "--plugin", DICE)
     with room_for(1000):
         code, _, err = cli("zoo", "sample", "one", "-n", "4", "--out", "samples", "--plugin", DICE)
@@ -128,7 +111,7 @@ def test_samples_without_room_are_named_and_not_half_there(cli: Callable[..., tu
     assert list(Path("samples").iterdir()) == []
 
 
-def test_diverged_training_is_one_line(cli: Callable[..., tuple[int, str, str]]) -> None:
+def test_diverged_training_is_one_line(cli: Call) -> None:
     code, _, err = cli(
         "zoo", "train", "dice[burst=2]", "--out", "one", "--steps", "3", "--pool", "toy", "--plugin", DICE
     )
@@ -137,7 +120,7 @@ def test_diverged_training_is_one_line(cli: Callable[..., tuple[int, str, str]])
     assert err.splitlines()[-1] == told
 
 
-def test_size_that_a_pool_does_not_have_is_exit_2(cli: Callable[..., tuple[int, str, str]]) -> None:
+def test_size_that_a_pool_does_not_have_is_exit_2(cli: Call) -> None:
     asked = ("zoo", "train", "dice", "--out", "one", "--steps", "3", "--pool", "toy", "--plugin", DICE)
     code, _, err = cli(*asked, "--size", "64")
     assert code == 2

@@ -18,8 +18,9 @@ from PIL import Image
 from gfp_bench.data.archives import Archives, read_comment, write_archive
 from gfp_bench.data.audit import audit, verify
 from gfp_bench.data.dataset import load_dataset
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import Manifest, read_index
-from gfp_bench.data.reader import index_folder, read_images
+from gfp_bench.data.reader import read_images
 from gfp_bench.errors import DatasetError
 
 SPLITS = ("train", "val", "test")
@@ -117,7 +118,7 @@ def test_splits_are_drawn_from_archives_without_them(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     for source in ("gan", "real"):
         write_archive(tmp_path / "flat" / f"{source}.zip", {f"deep/{n}.png": png(rng) for n in range(8)})
-    index = read_index(index_folder(tmp_path / "flat", "flat", fractions={"train": 0.5, "test": 0.5}))
+    index = read_index(index_folder(tmp_path / "flat", "flat", shares={"train": 0.5, "test": 0.5}))
     assert index.groupby(["source", "split"]).size().to_dict() == {
         (source, split): 4 for source in ("gan", "real") for split in ("train", "test")
     }
@@ -247,7 +248,7 @@ def test_damaged_archive_is_not_indexed(root: Path, spoil: Callable[[Path], None
         ("train\\..\\9.png", r"leaves its archive gan.zip"),
         ("train/0.png", r"archive \S+gan.zip has train/0.png twice, expected it once"),
         ("9.png", r"gan.zip/9.png does not lie in <source>.zip/<split>/<file> with a split of train, val, test"),
-        ("__MACOSX/9.png", r"gan.zip/__MACOSX/9.png does not lie in <source>.zip/<split>/<file>.*or give fractions"),
+        ("__MACOSX/9.png", r"gan.zip/__MACOSX/9.png does not lie in <source>.zip/<split>/<file>.*or give shares"),
         ("train/9.txt", r"gan.zip/train/9.txt: no image \(the file is empty\)"),
     ],
 )

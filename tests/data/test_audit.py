@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from noise_files import save
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gfp_bench.data.audit import file_facts, told_by_files
-from gfp_bench.data.reader import index_folder
+from gfp_bench.data.audit import audit, describe, file_facts, leaks, told_by_files
+from gfp_bench.data.decoding import View
+from gfp_bench.data.indexing import index_folder
 
 
 def write(root: Path, each: int = 20) -> None:
@@ -113,3 +115,39 @@ def test_a_mistake_counts_once_a_group() -> None:
     table.loc[wrong, "group"] = ["one"] * 20 + ["other"] * 20
     accuracy, low, high = told_by_files(table)["bytes"]
     assert (accuracy, low, high) == (0.75, 0.5, 1.0)
+
+
+def test_description_counts_images_and_groups(cats: Path) -> None:
+    manifest = index_folder(cats, "toy", group=r"/(cat\d)\.")
+    told = describe(manifest)
+    assert told["images"] == {source: {"train": 3, "val": 3, "test": 3} for source in ("gan", "real")}
+    assert told["groups"] == {"gan": 2, "real": 2}
+    assert told["digest"] == manifest.digest
+
+
+def test_audit_of_equal_files_finds_no_leak(cats: Path) -> None:
+    table = audit(index_folder(cats, "toy")).set_index("source")
+    assert table.loc["gan", "format"] == {"PNG": 9}
+    assert table.loc["gan", "mode"] == {"RGB": 9}
+    assert table.loc["real", "size"] == {"8 x 8": 9}
+    sizes = [file.stat().st_size for file in cats.glob("*/gan/*.png")]
+    assert table.loc["gan", ["bytes_min", "bytes_median", "bytes_max"]].tolist() == [
+        min(sizes),
+        np.median(sizes),
+        max(sizes),
+    ]
+    assert leaks(table.reset_index()) == []
+
+
+def test_audit_tells_format_by_content_and_sizes_that_betray(cats: Path) -> None:
+    for file in cats.glob("*/gan/*.png"):
+        save(file, (40, 40), kind="JPEG")  # keeps its name
+    save(cats / "train" / "gan" / "again.png", (40, 40), kind="JPEG")
+    (cats / "train" / "gan" / "copy.png").write_bytes((cats / "train" / "gan" / "again.png").read_bytes())
+    table = audit(index_folder(cats, "toy", view=View(crop="center:8")))
+    assert table["repeated"].tolist() == [1, 0]
+    assert leaks(table) == [
+        "format differs: gan JPEG, real PNG",
+        "size differs: gan 40 x 40, real 8 x 8",
+        "file size differs: all files of real are smaller than those of gan",
+    ]

@@ -14,8 +14,8 @@ from PIL import Image
 
 from gfp_bench.data.audit import verify
 from gfp_bench.data.dataset import load_dataset
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import Manifest, read_manifest
-from gfp_bench.data.reader import index_folder
 from gfp_bench.errors import DatasetError
 
 VICTIM = "train/gan/1.b.png"

@@ -1,9 +1,12 @@
 """A dataset that is made on first use is found by its name like any other."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gfp_bench.data import simulations
 from gfp_bench.data.catalogue import dataset_names, find_dataset
 from gfp_bench.data.dataset import load_dataset
 from gfp_bench.data.manifest import Manifest, read_manifest
@@ -26,6 +29,58 @@ def test_it_is_made_once_and_found_by_either_name(tmp_path: Path) -> None:
 def test_it_is_loaded_like_any_other(tmp_path: Path) -> None:
     train = load_dataset(SPEC, cache=tmp_path).split("train")
     assert (train.dataset, len(train), train.image_shape) == (TITLE, 6, (3, 16, 16))
+
+
+SIMULATION = """
+from gfp_bench.data.simulations import Simulation
+from gfp_bench.data.simulations.sine import Sine  # of another module
+
+class Flat(Simulation):
+    name, version = "flat", 2
+
+    def __init__(self, side: int = 8) -> None:
+        self.side = side
+
+    @property
+    def title(self) -> str:
+        return "flat" if self.side == 8 else f"flat+side-{self.side}"
+
+    def make(self, folder):
+        folder.mkdir()
+        (folder / f"{self.title}.toml").write_text(str(self.side))
+"""
+
+
+@pytest.fixture
+def another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file among the simulations that defines `flat`."""
+    file = tmp_path / "simulations" / "flat.py"
+    file.parent.mkdir()
+    file.write_text(SIMULATION)
+    monkeypatch.setattr("gfp_bench.data.simulations.__path__", [*simulations.__path__, str(file.parent)])
+    yield file
+    sys.modules.pop("gfp_bench.data.simulations.flat", None)
+
+
+def test_a_simulation_is_found_by_lying_there(another: Path, tmp_path: Path) -> None:
+    assert {"flat", "sine"} <= set(dataset_names())
+    assert find_dataset("flat", cache=tmp_path) == tmp_path / "simulated" / "flat@2" / "flat.toml"
+    assert find_dataset("flat[side=9]", cache=tmp_path).read_text() == "9"
+    with pytest.raises(UsageError, match="unknown dataset 'flad'; did you mean 'flat'"):
+        find_dataset("flad")
+
+
+def test_a_simulation_is_not_loaded_to_be_named(another: Path) -> None:
+    another.write_text("raise RuntimeError('loaded')")
+    assert "flat" in dataset_names()
+    with pytest.raises(UsageError, match=r"unknown dataset 'zzz'; known: .*flat.*sine"):
+        find_dataset("zzz")
+
+
+@pytest.mark.parametrize("name", simulations.simulation_names())
+def test_a_simulation_is_called_as_its_module(name: str) -> None:
+    cls = simulations.load_simulation(name)
+    assert (cls.name, cls().title) == (name, name)
 
 
 def test_other_datasets_are_found_too(toy: Manifest, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from full_disk import room_for
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from gfp_bench.data.dataset import Dataset, Passing, load_dataset
-from gfp_bench.data.reader import index_folder
+from gfp_bench.data.dataset import Dataset, UncachedMap, load_dataset
+from gfp_bench.data.indexing import index_folder
 from gfp_bench.errors import DatasetError, UsageError
 
 SOURCES = ("gan", "real", "vae")
@@ -188,7 +188,7 @@ def test_pages_that_were_read_do_not_stay_resident(tmp_path: Path) -> None:
     file = tmp_path / "large.npy"
     np.save(file, np.ones((1000, 3, 64, 64), np.uint8))  # 12 MB
     mapped = np.load(file, mmap_mode="r")
-    pixels = mapped.view(Passing)
+    pixels = mapped.view(UncachedMap)
     for start in range(0, 1000, 100):
         batch = pixels[np.arange(start, start + 100)]
         assert type(batch) is np.ndarray

@@ -15,7 +15,7 @@ from gfp_bench import load_plugins
 from gfp_bench.contracts.dataset import REAL
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
 from gfp_bench.data.photographs import PHOTOGRAPHS, textured
-from gfp_bench.zoo.builder import Build, read_made
+from gfp_bench.zoo.builder import DatasetBuilder, read_made
 from gfp_bench.zoo.pool import find_pool
 from gfp_bench.zoo.recipe import load_recipe
 
@@ -31,8 +31,14 @@ def manifest() -> Manifest:
 
 def test_the_recipe_takes_the_archives_as_they_are(tmp_path: Path) -> None:
     recipe = load_recipe("gm-photo64")
-    build = Build(recipe, find_pool(recipe.pool, recipe.side), load_plugins(), DATASETS, tmp_path)
-    assert build.pending() == []
+    builder = DatasetBuilder(
+        recipe=recipe,
+        pool=find_pool(recipe.pool, recipe.side),
+        plugins=load_plugins(),
+        folder=DATASETS,
+        zoo=tmp_path,
+    )
+    assert builder.pending() == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ from places import ROOT
 from gfp_bench.data.decoding import View
 from gfp_bench.data.index import index_digest, to_parquet
 from gfp_bench.data.manifest import (
+    About,
     Manifest,
     dataset_folders,
     find_manifest,
@@ -41,8 +42,7 @@ def index_of(sources: tuple[str, ...] = ("gan", "real"), per_split: int = 2) -> 
 
 def write(file: Path, index: pd.DataFrame, **changes: Any) -> Manifest:
     settings: dict[str, Any] = {
-        "description": "for a test",
-        "licence": "CC0-1.0",
+        "about": About("for a test", "CC0-1.0"),
         "folder": Path("images"),
         "image_size": (6, 8),
         "view": View(),
@@ -82,9 +82,8 @@ def test_any_text_and_metadata_survive_the_file(
     tmp_path_factory: pytest.TempPathFactory, texts: tuple[str, str, str], metadata: dict[str, Any]
 ) -> None:
     file = tmp_path_factory.mktemp("any") / "toy.toml"
-    description, licence, citation = texts
     sources = {"real": {"real": True}, "gan": metadata}
-    write(file, index_of(), description=description, licence=licence, citation=citation, sources=sources)
+    write(file, index_of(), about=About(*texts), sources=sources)
     read = read_manifest(file)
     assert (read.description, read.licence, read.citation) == texts
     assert {key: (type(value), value) for key, value in read.sources["gan"].items()} == {
@@ -120,9 +119,9 @@ def test_rows_come_by_content_not_by_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "same"),
     [
-        ({"description": "other"}, True),
-        ({"licence": "other"}, True),
-        ({"citation": "other"}, True),
+        ({"about": About(description="other")}, True),
+        ({"about": About(licence="other")}, True),
+        ({"about": About(citation="other")}, True),
         ({"folder": Path("elsewhere")}, True),
         ({"view": View(convert=True)}, False),
         ({"sources": {"real": {}, "gan": {}}}, False),
@@ -144,7 +143,7 @@ def test_digest_follows_the_images(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("licence =", "license =", r"key 'licence' is missing; .*unknown key 'license'; did you mean 'licence'"),
-        ("[view]", "[view]\nresise = '8:box'", "unknown key 'view.resise'; did you mean 'resize'"),
+        ("[view]", "[view]\nresise = '8:box'", "unknown key 'view.resise'; did you mean 'view.resize'"),
         ("[view]", "[view]\nresize = '8:sinc'", "view.resize = '8:sinc': string should match"),
         ("[view]", "[view]\ncrop = 'center:4'", r"image_size = \[6, 8\], but its view gives squares of 4"),
         ("schema_version = 1", "schema_version = 2", "schema_version = 2: input should be 1"),
@@ -308,5 +307,5 @@ def test_built_in_folder_is_found_where_a_wheel_puts_it(tmp_path: Path, monkeypa
 
 
 def test_manifests_and_readers_do_not_import_torch() -> None:
-    code = "import sys; from gfp_bench.data import audit, manifest, reader; sys.exit('torch' in sys.modules)"
+    code = "import sys; from gfp_bench.data import audit, indexing, manifest, reader; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gfp_bench.data import photographs
-from gfp_bench.data.photographs import GAP, PHOTOGRAPHS, SIZE, Region, crops, pool, regions, textured
+from gfp_bench.data.photographs import GAP, PHOTOGRAPHS, SIZE, Region, crops, cut, pool, regions, textured
 
 
 def covered(region: Region, height: int, width: int) -> np.ndarray:
@@ -47,6 +47,22 @@ def test_crops_see_their_own_region_only(split: str, monkeypatch: pytest.MonkeyP
     assert drawn.groups == ("painted",) * 40
     assert drawn.images[:, 0].max() == 0
     assert drawn.images[:, 1].float().std() > 10
+
+
+@pytest.mark.parametrize(("split", "size"), [("train", 32), ("val", 64), ("test", 100), ("val", 256)])
+def test_square_is_cut_inside_its_region_which_may_be_small(split: str, size: int) -> None:
+    photograph = PHOTOGRAPHS["chelsea"]()
+    region = regions(*photograph.shape[:2])[split]
+    inside = (slice(region.top, region.top + region.height), slice(region.left, region.left + region.width))
+    elsewhere = np.zeros_like(photograph)
+    elsewhere[inside] = photograph[inside]
+    for seed in range(5):
+        squares = [
+            cut(one, region, (3 * size // 2, 2 * size), size, rng=torch.Generator().manual_seed(seed))
+            for one in (photograph, elsewhere)
+        ]
+        assert np.array_equal(*squares), "a pixel from outside of the region"
+        assert squares[0].shape == (size, size, 3)
 
 
 def test_flat_crops_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from scipy.ndimage import uniform_filter
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
-from gfp_bench.data.photographs import PHOTOGRAPHS, regions
-from gfp_bench.data.simulations.sine import Sine, _patch
+from gfp_bench.data.photographs import PHOTOGRAPHS
+from gfp_bench.data.simulations.sine import Sine
 from gfp_bench.errors import UsageError
 
 TINY = Sine(side=32, cycles=8, train=20, val=10, test=10)
@@ -110,19 +110,6 @@ def test_without_noise_only_the_wave_is_added() -> None:
     expected = np.clip(np.rint(128 + sine.wave("sine-120")), 0, 255)
     assert np.array_equal(images[0, 1].numpy(), expected)
     assert torch.equal(images[0], images[1])
-
-
-@pytest.mark.parametrize(("split", "side"), [("train", 32), ("val", 64), ("test", 100), ("val", 256)])
-def test_a_patch_is_cut_inside_the_region_of_its_split(split: str, side: int) -> None:
-    photograph = PHOTOGRAPHS["chelsea"]()
-    region = regions(*photograph.shape[:2])[split]
-    inside = (slice(region.top, region.top + region.height), slice(region.left, region.left + region.width))
-    elsewhere = np.zeros_like(photograph)
-    elsewhere[inside] = photograph[inside]
-    for seed in range(5):
-        patches = [_patch(one, region, side, torch.Generator().manual_seed(seed)) for one in (photograph, elsewhere)]
-        assert np.array_equal(*patches), "a pixel from outside of the region"
-        assert patches[0].shape == (side, side, 3)
 
 
 def test_files_are_an_ordinary_dataset(made: Manifest) -> None:

@@ -1,9 +1,10 @@
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from gfp_bench.errors import UsageError
-from gfp_bench.protocols.protocol import AttackUse, Protocol, load_default, load_protocol, protocol_names
+from gfp_bench.protocols.protocol import AttackUse, Protocol, load_protocol, protocol_names
 
 DOCUMENT = """
 schema = 1
@@ -22,10 +23,6 @@ def test_built_in_protocols_load() -> None:
         assert load_protocol(name).id == name
 
 
-def test_the_default_names_what_exists() -> None:
-    assert load_default().protocol in protocol_names()
-
-
 def test_a_protocol_of_ones_own(tmp_path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(DOCUMENT)
@@ -33,6 +30,14 @@ def test_a_protocol_of_ones_own(tmp_path) -> None:
     assert [attack.label for attack in protocol.attacks] == ["jpeg", "jpeg-10"]
     assert protocol.id == "mine@3"
     assert Protocol.model_validate(protocol.model_dump(by_alias=True)) == protocol
+
+
+def refused(folder: Path, text: str) -> str:
+    """Return what is said of a document that is no protocol."""
+    (folder / "mine.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_protocol(str(folder / "mine.toml"))
+    return str(caught.value)
 
 
 LADDERS = (
@@ -63,27 +68,28 @@ def test_a_ladder_is_an_attack_at_each_severity(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[90, 10]", "[90, 10, 10]", "severities got [90, 10, 10]: Value error, expected numbers that only rise"),
-        ("[90, 10]", "[50, 90, 30]", "severities got [50, 90, 30]"),
+        ("[90, 10]", "[90, 10, 10]", "severities = [90, 10, 10]: expected numbers that only rise"),
+        ("[90, 10]", "[50, 90, 30]", "severities = [50, 90, 30]"),
         ("[90, 10]", "[nan, 90]", "only rise or only fall"),
-        ("[90, 10]", "[]", "severities got []"),
-        ("[90, 10]", '["90", 50]', "got '90'"),
-        ("[90, 10]", "[true, 50]", "got True"),
-        ('vary = ["low", "high"]', "vary = []", "vary got []"),
+        ("[90, 10]", "[]", "severities = []"),
+        ("[90, 10]", '["90", 50]', "= '90'"),
+        ("[90, 10]", "[true, 50]", "= True"),
+        ('vary = ["low", "high"]', "vary = []", "vary = []"),
         ('subsampling = "4:4:4"', "low = 3", "setting 'low' stands in vary and in settings"),
-        ('label = "steps"', 'label = "a b"', "label got 'a b'"),
-        ("axis", "axes", "ladders.0.axis: Field required"),
+        ('label = "steps"', 'label = "a b"', "label = 'a b'"),
+        (
+            "axis",
+            "axes",
+            "key 'ladders.0.axis' is missing; add it; unknown key 'ladders.0.axes'; did you mean 'ladders.0.axis'",
+        ),
         ('label = "steps"', "", "'jpeg-10' stands twice"),
         ("immunise = false", "immunise = true", "set immunise = false"),
     ],
 )
 def test_a_wrong_ladder_is_refused(tmp_path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(LADDERS.replace(old, new))
-    with pytest.raises(UsageError) as caught:
-        load_protocol(str(path))
-    assert message in str(caught.value)
-    assert len(str(caught.value)) < 300
+    told = refused(tmp_path, LADDERS.replace(old, new))
+    assert message in told
+    assert len(told) < 300
 
 
 def test_a_built_in_name_is_not_another_protocols(tmp_path) -> None:
@@ -114,20 +120,17 @@ def test_robustness_has_six_ladders_from_mild_to_harsh() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds = [0]", "seeds = []", "seeds got []"),
+        ("seeds = [0]", "seeds = []", "seeds = []"),
         ('label = "jpeg-10", ', "", "'jpeg' stands twice"),
-        ("schema = 1", "schema = 2", "schema got 2"),
-        ('task = "attribution"', 'task = "attribution"\ntypo = 1', "typo got 1"),
-        ("version = 3", "version = ", "no valid TOML"),
+        ("schema = 1", "schema = 2", "schema = 2"),
+        ('task = "attribution"', 'task = "attribution"\ntypo = 1', "unknown key 'typo'"),
+        ("version = 3", "version = ", "is no TOML file"),
     ],
 )
 def test_a_wrong_document_is_refused(tmp_path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(DOCUMENT.replace(old, new))
-    with pytest.raises(UsageError) as caught:
-        load_protocol(str(path))
-    assert message in str(caught.value)
-    assert "mine.toml" in str(caught.value)
+    told = refused(tmp_path, DOCUMENT.replace(old, new))
+    assert message in told
+    assert "mine.toml" in told
 
 
 def test_an_unknown_protocol_gets_its_nearest_matches() -> None:

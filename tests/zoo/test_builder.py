@@ -23,7 +23,7 @@ from gfp_bench.errors import DatasetError, GfpBenchError, UsageError
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import load_plugins
 from gfp_bench.zoo import training
-from gfp_bench.zoo.builder import Build, read_made
+from gfp_bench.zoo.builder import DatasetBuilder, read_made
 from gfp_bench.zoo.pool import find_pool
 from gfp_bench.zoo.recipe import Recipe
 
@@ -52,42 +52,44 @@ def recipe(**changes: object) -> Recipe:
 
 
 @pytest.fixture
-def build(toy: Manifest, cache: Path, tmp_path: Path) -> Build:
+def builder(toy: Manifest, cache: Path, tmp_path: Path) -> DatasetBuilder:
     pool = find_pool(str(toy.file), cache=cache)
     assert len(pool.crops.images) == 12  # decoded before anything is killed
-    return Build(recipe(), pool, load_plugins([DICE]), tmp_path / "out", tmp_path / "zoo")
+    return DatasetBuilder(
+        recipe=recipe(), pool=pool, plugins=load_plugins([DICE]), folder=tmp_path / "out", zoo=tmp_path / "zoo"
+    )
 
 
-def generator(build: Build) -> type[Generator]:
+def generator(builder: DatasetBuilder) -> type[Generator]:
     """The plugin file's own class, another one than this module imports."""
-    return build.plugins.generator("dice")
+    return builder.plugins.generator("dice")
 
 
-def members(build: Build) -> dict[str, dict[str, bytes]]:
+def members(builder: DatasetBuilder) -> dict[str, dict[str, bytes]]:
     found = {}
-    for file in sorted((build.folder / "dices").glob("*.zip")):
+    for file in sorted((builder.folder / "dices").glob("*.zip")):
         with zipfile.ZipFile(file) as archive:
             found[file.stem] = {name: archive.read(name) for name in archive.namelist()}
     return found
 
 
-def elsewhere(build: Build, folder: Path, **changes: object) -> Build:
-    return replace(build, folder=folder / "out", zoo=folder / "zoo", **changes)
+def elsewhere(builder: DatasetBuilder, folder: Path, **changes: object) -> DatasetBuilder:
+    return replace(builder, folder=folder / "out", zoo=folder / "zoo", **changes)
 
 
 @pytest.fixture
-def whole(build: Build, tmp_path: Path) -> tuple[dict[str, dict[str, bytes]], str]:
+def whole(builder: DatasetBuilder, tmp_path: Path) -> tuple[dict[str, dict[str, bytes]], str]:
     """What an undisturbed build makes."""
-    other = elsewhere(build, tmp_path / "whole")
+    other = elsewhere(builder, tmp_path / "whole")
     manifest = other.run(other.pending())
     assert manifest is not None
     return members(other), manifest.digest
 
 
-def test_recipe_becomes_a_dataset(build: Build, cache: Path) -> None:
-    assert build.pending() == ["real", "one", "two"]
-    manifest = build.run(build.pending())
-    assert manifest == read_manifest(build.folder / "dices.toml")
+def test_recipe_becomes_a_dataset(builder: DatasetBuilder, cache: Path) -> None:
+    assert builder.pending() == ["real", "one", "two"]
+    manifest = builder.run(builder.pending())
+    assert manifest == read_manifest(builder.folder / "dices.toml")
     assert manifest.source_names == ("one", "real", "two")
     assert manifest.image_size == (32, 32)
     index = read_index(manifest)
@@ -110,15 +112,17 @@ def test_recipe_becomes_a_dataset(build: Build, cache: Path) -> None:
         "pool_seed": 0,
     }
     assert len(load_dataset(manifest.file, cache=cache).split("test")) == 9
-    assert build.pending() == []
+    assert builder.pending() == []
 
 
-def test_how_a_source_was_made_stands_in_its_archive_and_in_no_digest(build: Build, whole: tuple[object, str]) -> None:
-    slow = replace(build, recipe=recipe())
+def test_how_a_source_was_made_stands_in_its_archive_and_in_no_digest(
+    builder: DatasetBuilder, whole: tuple[object, str]
+) -> None:
+    slow = replace(builder, recipe=recipe())
     manifest = slow.run(slow.pending())
     assert manifest is not None
     assert manifest.digest == whole[1]
-    made = read_made(build.folder / "dices" / "one.zip")["made"]
+    made = read_made(builder.folder / "dices" / "one.zip")["made"]
     assert made.keys() == {
         "steps",
         "seconds",
@@ -131,50 +135,54 @@ def test_how_a_source_was_made_stands_in_its_archive_and_in_no_digest(build: Bui
         "sampling_processor_seconds",
     }
     assert made["steps"] == 5
-    assert read_made(build.folder / "dices" / "one.zip")["recipe"]["settings"]["burst"] == 0
+    assert read_made(builder.folder / "dices" / "one.zip")["recipe"]["settings"]["burst"] == 0
 
 
-def test_samples_come_from_the_source_s_own_streams_and_training(build: Build) -> None:
-    build.run(build.pending())
+def test_samples_come_from_the_source_s_own_streams_and_training(builder: DatasetBuilder) -> None:
+    builder.run(builder.pending())
     one, two = Dice(), Dice()
-    one.train(build.pool.part(None), steps=5, rng=torch.Generator().manual_seed(0))
-    two.train(build.pool.part(None), steps=5, rng=torch.Generator().manual_seed(1))
-    found = {name: read_made(build.folder / "dices" / f"{name}.zip")["recipe"] for name in ("one", "two")}
+    one.train(builder.pool.part(None), steps=5, rng=torch.Generator().manual_seed(0))
+    two.train(builder.pool.part(None), steps=5, rng=torch.Generator().manual_seed(1))
+    found = {name: read_made(builder.folder / "dices" / f"{name}.zip")["recipe"] for name in ("one", "two")}
     assert (found["one"]["part"], found["two"]["part"]) == (None, {"images": 8, "replaced": 4, "seed": 0})
     for name, generator in (("one", one), ("two", two)):
         trained = Dice()
-        training.load(trained, build.zoo / name)
+        training.load(trained, builder.zoo / name)
         assert trained.sum == generator.sum
-    assert training.read_record(build.zoo / "two")["pool"] != training.read_record(build.zoo / "one")["pool"]
+    assert training.read_record(builder.zoo / "two")["pool"] != training.read_record(builder.zoo / "one")["pool"]
 
 
-def test_folder_that_zoo_train_filled_is_taken(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    training.train(Dice(), build.pool.part(None), build.zoo / "one", steps=5, seed=0, settings=build._settings("one"))
-    monkeypatch.setattr(generator(build), "train", lambda *given, **named: pytest.fail("trained again"))
-    build.run(["one"])
-    assert build.pending() == ["real", "two"]
+def test_folder_that_zoo_train_filled_is_taken(builder: DatasetBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    training.train(
+        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._settings("one")
+    )
+    monkeypatch.setattr(generator(builder), "train", lambda *given, **named: pytest.fail("trained again"))
+    builder.run(["one"])
+    assert builder.pending() == ["real", "two"]
 
 
-def test_archives_made_elsewhere_need_no_weights(build: Build, tmp_path: Path) -> None:
-    other = elsewhere(build, tmp_path / "there")
+def test_archives_made_elsewhere_need_no_weights(builder: DatasetBuilder, tmp_path: Path) -> None:
+    other = elsewhere(builder, tmp_path / "there")
     other.run(["one", "real"])
-    (build.folder / "dices").mkdir(parents=True)
+    (builder.folder / "dices").mkdir(parents=True)
     for file in (other.folder / "dices").glob("*.zip"):
-        file.rename(build.folder / "dices" / file.name)
-    assert build.pending() == ["two"]
-    assert build.run(build.pending()) is not None
-    assert not (build.zoo / "one").exists()
+        file.rename(builder.folder / "dices" / file.name)
+    assert builder.pending() == ["two"]
+    assert builder.run(builder.pending()) is not None
+    assert not (builder.zoo / "one").exists()
 
 
-def test_parts_of_a_build_make_the_whole(build: Build, whole: tuple[dict[str, dict[str, bytes]], str]) -> None:
+def test_parts_of_a_build_make_the_whole(
+    builder: DatasetBuilder, whole: tuple[dict[str, dict[str, bytes]], str]
+) -> None:
     said: list[str] = []
-    build = replace(build, report=said.append)
-    assert build.run(build.pending(["two"])) is None
+    builder = replace(builder, report=said.append)
+    assert builder.run(builder.pending(["two"])) is None
     assert said[-1] == "still to be made: real, one"
-    assert not (build.folder / "dices.toml").exists()
-    manifest = build.run(build.pending())
+    assert not (builder.folder / "dices.toml").exists()
+    manifest = builder.run(builder.pending())
     assert manifest is not None
-    assert (members(build), manifest.digest) == whole
+    assert (members(builder), manifest.digest) == whole
     assert not [line for line in said if line.startswith("two: training")][1:]
 
 
@@ -198,27 +206,27 @@ def test_parts_of_a_build_make_the_whole(build: Build, whole: tuple[dict[str, di
         ),
     ],
 )
-def test_changed_recipe_is_refused(build: Build, changes: dict[str, object], message: str) -> None:
-    build.run(build.pending())
+def test_changed_recipe_is_refused(builder: DatasetBuilder, changes: dict[str, object], message: str) -> None:
+    builder.run(builder.pending())
     with pytest.raises(UsageError, match=message):
-        replace(build, recipe=recipe(**changes)).pending()
+        replace(builder, recipe=recipe(**changes)).pending()
 
 
-def test_source_may_be_added_to_a_recipe(build: Build) -> None:
-    build.run(build.pending())
+def test_source_may_be_added_to_a_recipe(builder: DatasetBuilder) -> None:
+    builder.run(builder.pending())
     more = {**SOURCES, "three": {"generator": "dice", "steps": 1}}
-    assert replace(build, recipe=recipe(sources=more)).pending() == ["three"]
+    assert replace(builder, recipe=recipe(sources=more)).pending() == ["three"]
 
 
-def test_keys_that_were_added_since_change_no_archive(build: Build) -> None:
-    build.run(["one"])
-    file = build.folder / "dices" / "one.zip"
+def test_keys_that_were_added_since_change_no_archive(builder: DatasetBuilder) -> None:
+    builder.run(["one"])
+    file = builder.folder / "dices" / "one.zip"
     comment = json.loads(read_comment(file))
     del comment["recipe"]["settings"]["flat"], comment["recipe"]["apart"]
     with zipfile.ZipFile(file) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     write_archive(file, content, json.dumps(comment).encode())
-    assert build.pending() == ["real", "two"]
+    assert builder.pending() == ["real", "two"]
 
 
 @pytest.mark.parametrize(
@@ -239,30 +247,30 @@ def test_keys_that_were_added_since_change_no_archive(build: Build) -> None:
     ],
 )
 def test_archive_that_is_none_is_refused(
-    build: Build, spoil: Callable[[Path], None], error: type[Exception], message: str
+    builder: DatasetBuilder, spoil: Callable[[Path], None], error: type[Exception], message: str
 ) -> None:
-    build.run(["one"])
-    spoil(build.folder / "dices" / "one.zip")
+    builder.run(["one"])
+    spoil(builder.folder / "dices" / "one.zip")
     with pytest.raises(error, match=message):
-        build.pending()
+        builder.pending()
 
 
-def test_source_that_another_finished_meanwhile_is_not_made_again(build: Build) -> None:
-    pending = build.pending()
-    build.run(pending)
-    before = {file: file.stat().st_mtime_ns for file in (build.folder / "dices").iterdir()}
-    build.run(pending)
-    assert {file: file.stat().st_mtime_ns for file in (build.folder / "dices").iterdir()} == before
+def test_source_that_another_finished_meanwhile_is_not_made_again(builder: DatasetBuilder) -> None:
+    pending = builder.pending()
+    builder.run(pending)
+    before = {file: file.stat().st_mtime_ns for file in (builder.folder / "dices").iterdir()}
+    builder.run(pending)
+    assert {file: file.stat().st_mtime_ns for file in (builder.folder / "dices").iterdir()} == before
 
 
-def test_another_s_source_is_left_to_it(build: Build) -> None:
+def test_another_s_source_is_left_to_it(builder: DatasetBuilder) -> None:
     said: list[str] = []
-    build = replace(build, report=said.append)
-    with claimed(build.folder / "dices" / ".one.claim"):
-        assert build.run(build.pending()) is None
+    builder = replace(builder, report=said.append)
+    with claimed(builder.folder / "dices" / ".one.claim"):
+        assert builder.run(builder.pending()) is None
     assert any(line.startswith("one: in the hands of process") for line in said)
     assert said[-1] == "still to be made: one"
-    assert build.run(build.pending()) is not None
+    assert builder.run(builder.pending()) is not None
 
 
 @pytest.mark.parametrize(
@@ -286,65 +294,69 @@ def test_another_s_source_is_left_to_it(build: Build) -> None:
         ),
     ],
 )
-def test_bad_recipe_leaves_nothing_half_made(build: Build, changes: dict[str, object], message: str) -> None:
-    bad = replace(build, recipe=recipe(**changes), every=0)
+def test_bad_recipe_leaves_nothing_half_made(builder: DatasetBuilder, changes: dict[str, object], message: str) -> None:
+    bad = replace(builder, recipe=recipe(**changes), every=0)
     with pytest.raises(GfpBenchError, match=message):
         bad.run(bad.pending())
-    assert {file.name for file in build.folder.rglob("*") if file.is_file()} <= {"real.zip"}
+    assert {file.name for file in builder.folder.rglob("*") if file.is_file()} <= {"real.zip"}
 
 
 @pytest.mark.parametrize(
     "changes", [{"images": {"train": 6, "val": 2, "test": 13}}, {"images": {"train": 6, "val": 5, "test": 3}}]
 )
-def test_pool_that_is_too_small_is_told_before_any_training(build: Build, changes: dict[str, object]) -> None:
+def test_pool_that_is_too_small_is_told_before_any_training(
+    builder: DatasetBuilder, changes: dict[str, object]
+) -> None:
     with pytest.raises(UsageError, match="real images, expected at least"):
-        replace(build, recipe=recipe(**changes)).run(["one"])
-    assert not build.zoo.exists()
+        replace(builder, recipe=recipe(**changes)).run(["one"])
+    assert not builder.zoo.exists()
 
 
 def test_side_that_a_generator_cannot_take_is_told_by_the_estimate(
-    build: Build, monkeypatch: pytest.MonkeyPatch
+    builder: DatasetBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generator(build), "train", _refuse)
+    monkeypatch.setattr(generator(builder), "train", _refuse)
     with pytest.raises(UsageError, match="dice has side 32"):
-        list(build.estimates(["two"]))
+        list(builder.estimates(["two"]))
 
 
 def _refuse(self: Dice, pool: torch.Tensor, **named: object) -> None:
     raise UsageError(f"dice has side {pool.shape[-1]}, expected at most 4")
 
 
-def test_unknown_source_gets_its_nearest(build: Build) -> None:
+def test_unknown_source_gets_its_nearest(builder: DatasetBuilder) -> None:
     with pytest.raises(UsageError, match=r"unknown source 'ones'; did you mean 'one'"):
-        build.pending(["ones"])
+        builder.pending(["ones"])
 
 
-def test_estimates_count_what_is_left_and_leave_nothing(build: Build) -> None:
-    found = {estimate.source: estimate for estimate in build.estimates(build.pending())}
+def test_estimates_count_what_is_left_and_leave_nothing(builder: DatasetBuilder) -> None:
+    found = {estimate.source: estimate for estimate in builder.estimates(builder.pending())}
     assert {name: (estimate.steps, estimate.samples) for name, estimate in found.items()} == {
         "one": (5, 22),
         "two": (5, 22),
     }
-    assert not build.folder.exists()
-    assert not build.zoo.exists()
-    training.train(Dice(), build.pool.part(None), build.zoo / "one", steps=5, seed=0, settings=build._settings("one"))
-    assert next(iter(build.estimates(["one"]))).steps == 0
+    assert not builder.folder.exists()
+    assert not builder.zoo.exists()
+    training.train(
+        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._settings("one")
+    )
+    assert next(iter(builder.estimates(["one"]))).steps == 0
 
 
-def test_generator_that_comes_trained_is_sampled_from_its_path(build: Build, tmp_path: Path) -> None:
+def test_generator_that_comes_trained_is_sampled_from_its_path(builder: DatasetBuilder, tmp_path: Path) -> None:
     given = Dice()
-    given.train(build.pool.part(None), steps=3, rng=torch.Generator().manual_seed(0))
+    given.train(builder.pool.part(None), steps=3, rng=torch.Generator().manual_seed(0))
     (tmp_path / "given").mkdir()
     given.save(tmp_path / "given")
     sources = {**SOURCES, "ready": {"generator": f"dice:{tmp_path / 'given'}"}}
-    build = replace(build, recipe=recipe(sources=sources))
-    assert [estimate.steps for estimate in build.estimates(["ready"])] == [0]
-    build.run(["ready"])
-    assert not (build.zoo / "ready").exists()
-    assert read_made(build.folder / "dices" / "ready.zip")["recipe"]["steps"] is None
+    builder = replace(builder, recipe=recipe(sources=sources))
+    assert [estimate.steps for estimate in builder.estimates(["ready"])] == [0]
+    builder.run(["ready"])
+    assert not (builder.zoo / "ready").exists()
+    assert read_made(builder.folder / "dices" / "ready.zip")["recipe"]["steps"] is None
 
 
-def child(build: Build, kill_at: int) -> None:
+def child(builder: DatasetBuilder, kill_at: int) -> None:
     """Build, and die just before the n-th file appears."""
     count, renamed = 0, Path.replace
 
@@ -356,17 +368,17 @@ def child(build: Build, kill_at: int) -> None:
         return renamed(self, target)
 
     Path.replace = counting  # type: ignore[method-assign, assignment]
-    build.run(build.pending())
+    builder.run(builder.pending())
     os._exit(0)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # torch's threads sleep here
 def test_build_that_is_killed_at_any_file_goes_on(
-    build: Build, tmp_path: Path, whole: tuple[dict[str, dict[str, bytes]], str]
+    builder: DatasetBuilder, tmp_path: Path, whole: tuple[dict[str, dict[str, bytes]], str]
 ) -> None:
     deaths = 0
     for at in range(1, 30):
-        torn = elsewhere(build, tmp_path / f"torn-{at}")
+        torn = elsewhere(builder, tmp_path / f"torn-{at}")
         process = multiprocessing.get_context("fork").Process(target=child, args=(torn, at))
         process.start()
         process.join()
@@ -381,42 +393,44 @@ def test_build_that_is_killed_at_any_file_goes_on(
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_build_that_is_killed_in_a_training_goes_on_from_its_checkpoint(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    builder: DatasetBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = {"one": {"generator": "dice[patience=0.005]", "steps": 200}}
-    build = replace(build, recipe=recipe(sources=sources), every=0.02)
-    process = multiprocessing.get_context("fork").Process(target=build.run, args=(["one"],))
+    builder = replace(builder, recipe=recipe(sources=sources), every=0.02)
+    process = multiprocessing.get_context("fork").Process(target=builder.run, args=(["one"],))
     process.start()
-    while not (build.zoo / "one" / "checkpoint.safetensors").exists():
+    while not (builder.zoo / "one" / "checkpoint.safetensors").exists():
         time.sleep(0.005)
     time.sleep(0.05)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert build.pending() == ["real", "one"]
-    done = training.steps_done(build.zoo / "one")
+    assert builder.pending() == ["real", "one"]
+    done = training.steps_done(builder.zoo / "one")
     assert 0 < done < 200
-    resumed, save = [], generator(build).save
+    resumed, save = [], generator(builder).save
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(generator(build), "save", lambda dice, to: (resumed.append(dice.thrown), save(dice, to)))
-    build.run(build.pending())
+    monkeypatch.setattr(generator(builder), "save", lambda dice, to: (resumed.append(dice.thrown), save(dice, to)))
+    builder.run(builder.pending())
     assert resumed == [199 - done]  # the step in hand when the checkpoint was kept had not been reported
-    other = elsewhere(build, tmp_path / "undisturbed")
+    other = elsewhere(builder, tmp_path / "undisturbed")
     other.run(other.pending())
     assert resumed[1:] == [200]
-    assert members(build) == members(other)
+    assert members(builder) == members(other)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_two_builds_at_once_share_the_work(build: Build, whole: tuple[dict[str, dict[str, bytes]], str]) -> None:
+def test_two_builds_at_once_share_the_work(
+    builder: DatasetBuilder, whole: tuple[dict[str, dict[str, bytes]], str]
+) -> None:
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=build.run, args=(build.pending(),)) for _ in range(2)]
+    processes = [context.Process(target=builder.run, args=(builder.pending(),)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    manifest = build.run(build.pending())
+    manifest = builder.run(builder.pending())
     assert manifest is not None
-    assert (members(build), manifest.digest) == whole
-    assert not list(build.folder.rglob(".*"))
+    assert (members(builder), manifest.digest) == whole
+    assert not list(builder.folder.rglob(".*"))

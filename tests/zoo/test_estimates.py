@@ -4,15 +4,15 @@ import pytest
 import torch
 from dice import Dice
 
-from gfp_bench.zoo.estimates import Estimate, Seconds, time_image, time_step
+from gfp_bench.zoo.estimates import CostEstimate, Seconds, time_image, time_step
 
 POOL = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
 
 
 def test_steps_and_samples_are_counted_together() -> None:
-    found = Estimate("gan", 100, Seconds(0.5, 0.25), 20, Seconds(0.1, 0.05))
+    found = CostEstimate("gan", 100, Seconds(0.5, 0.25), 20, Seconds(0.1, 0.05))
     assert found.total == pytest.approx((52, 26))
-    assert Estimate("gan", 0, Seconds(0, 0), 20, Seconds(0.1, 0.05)).total == pytest.approx((2, 1))
+    assert CostEstimate("gan", 0, Seconds(0, 0), 20, Seconds(0.1, 0.05)).total == pytest.approx((2, 1))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 10000])

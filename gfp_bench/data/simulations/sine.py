@@ -22,9 +22,10 @@ from PIL import Image
 from gfp_bench.contracts.attack import to_uint8
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images
-from gfp_bench.data.manifest import Manifest, Metadata
-from gfp_bench.data.photographs import PHOTOGRAPHS, Region, regions, textured
-from gfp_bench.data.reader import index_folder
+from gfp_bench.data.indexing import index_folder
+from gfp_bench.data.manifest import About, Manifest, Metadata
+from gfp_bench.data.photographs import PHOTOGRAPHS, cut, regions
+from gfp_bench.data.simulations import Simulation
 from gfp_bench.errors import UsageError
 from gfp_bench.files import sha256
 
@@ -33,8 +34,8 @@ _STEPS = 2**16  # of a grey level, to which a wave is rounded: what a processor'
 _BATCH = 64
 
 
-@dataclass(frozen=True)
-class Sine:
+@dataclass(frozen=True, kw_only=True)
+class Sine(Simulation):
     """The settings of a simulation, checked.
 
     Attributes:
@@ -51,7 +52,7 @@ class Sine:
     """
 
     name: ClassVar[str] = "sine"
-    version: ClassVar[int] = 1  # raised by hand when other bits come out
+    version: ClassVar[int] = 1
 
     side: int = 64
     cycles: int = 12
@@ -80,7 +81,6 @@ class Sine:
 
     @property
     def title(self) -> str:
-        """The dataset's name: what differs from the defaults stands in it."""
         plain = {field.name: field.default for field in fields(self)}
         plain |= zip(("strength", "noise"), _DEFAULTS[self.norm], strict=True)
         told = [(key, getattr(self, key)) for key in sorted(plain) if getattr(self, key) != plain[key]]
@@ -120,13 +120,10 @@ class Sine:
         return rounded
 
     def make(self, folder: Path) -> Manifest:
-        """Write ``folder/<title>/<split>/<source>/<photograph>-<number>.bmp``, and manifest and index into folder.
+        """Write the images as ``<title>/<split>/<source>/<photograph>-<number>.bmp``; their group is the photograph.
 
         The files are not compressed, so that their checksums depend on no library's version, and no file is larger
-        than another. An image's group is its photograph.
-
-        Raises:
-            OSError: If they cannot be written.
+        than another.
         """
         photographs = {photograph: load() for photograph, load in PHOTOGRAPHS.items()}
         for split, count in self.counts.items():
@@ -137,9 +134,11 @@ class Sine:
         return index_folder(
             folder / self.title,
             self.title,
-            description=f"Patches of ten free photographs plus sine waves of {self.orientations} orientations.",
-            licence="photographs: public domain, CC0-1.0, CC-BY-2.0 or none stated, see photo-mini's card",
-            citation="Ding, Thakur, Li, Does a GAN leave distinct model-specific fingerprints?, BMVC 2021, section 4.",
+            about=About(
+                f"Patches of ten free photographs plus sine waves of {self.orientations} orientations.",
+                "photographs: public domain, CC0-1.0, CC-BY-2.0 or none stated, see photo-mini's card",
+                "Ding, Thakur, Li, Does a GAN leave distinct model-specific fingerprints?, BMVC 2021, section 4.",
+            ),
             sources={source: self._metadata(source) for source in self.degrees},
             group=r"/([a-z]+)-[0-9]+\.bmp$",
         )
@@ -172,29 +171,13 @@ class Sine:
 def _patches(
     photographs: dict[str, NDArray[np.uint8]], split: str, source: str, count: int, side: int
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield names and (side, side, 3) patches of the photographs' regions of a split, the photographs in turn."""
+    """Yield names and (side, side, 3) patches of the photographs' regions of a split, the photographs in turn.
+
+    They are scaled down 1.5 to 2 times, or less where a region has no room for that.
+    """
     rng = torch.Generator().manual_seed(int(sha256(f"sine {split} {source}".encode())[:15], 16))
     for number in range(count):
         name = list(photographs)[number % len(photographs)]
         photograph = photographs[name]
-        yield f"{name}-{number:05d}", _patch(photograph, regions(*photograph.shape[:2])[split], side, rng)
-
-
-def _patch(photograph: NDArray[np.uint8], region: Region, side: int, rng: torch.Generator) -> NDArray[np.uint8]:
-    """Return one random square of a region, scaled by Pillow's Lanczos filter, drawn until not flat.
-
-    Squares are 1.5 to 2 times as large as what is asked for, or as large as the region where that is smaller.
-    """
-    room = min(region.height, region.width)
-    while True:
-        cut = _draw(min(3 * side // 2, room), min(2 * side, room), rng)
-        top = region.top + _draw(0, region.height - cut, rng)
-        left = region.left + _draw(0, region.width - cut, rng)
-        square = Image.fromarray(photograph[top : top + cut, left : left + cut])
-        small = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
-        if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
-            return small
-
-
-def _draw(low: int, high: int, rng: torch.Generator) -> int:
-    return int(torch.randint(low, high + 1, (), generator=rng))
+        region = regions(*photograph.shape[:2])[split]
+        yield f"{name}-{number:05d}", cut(photograph, region, (3 * side // 2, 2 * side), side, rng=rng)
