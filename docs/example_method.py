@@ -1,7 +1,10 @@
 """Names the source whose images have the nearest average colours."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
 
@@ -20,8 +23,8 @@ class MeanColour(Method):
     version = 1
     stochastic = False
 
-    def __init__(self, cells: int = 1) -> None:
-        self.cells = cells  # across and down
+    def __init__(self, cells: Annotated[int, "cells of the grid, across and down", Ge(1)] = 1) -> None:
+        self.cells = cells
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Average every source's fingerprints."""

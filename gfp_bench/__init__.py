@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from gfp_bench.errors import DatasetError as DatasetError
     from gfp_bench.errors import GfpBenchError as GfpBenchError
     from gfp_bench.errors import PluginError as PluginError
+    from gfp_bench.errors import SettingError as SettingError
     from gfp_bench.errors import UsageError as UsageError
+    from gfp_bench.machine import has_matrix_units as has_matrix_units
+    from gfp_bench.registry.discovery import find_attack as find_attack
     from gfp_bench.registry.discovery import load_plugins as load_plugins
     from gfp_bench.registry.hookspecs import Register as Register
     from gfp_bench.registry.hookspecs import hookimpl as hookimpl
@@ -56,8 +59,11 @@ _HOMES = {  # name -> module, so that `import gfp_bench` costs nothing and the c
     "SILENT": "contracts.monitor",
     "Scores": "contracts.types",
     "Setting": "contracts.settings",
+    "SettingError": "errors",
     "State": "contracts.state",
     "UsageError": "errors",
+    "find_attack": "registry.discovery",
+    "has_matrix_units": "machine",
     "hookimpl": "registry.hookspecs",
     "load_dataset": "data.dataset",
     "load_plugins": "registry.discovery",

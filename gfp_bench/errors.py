@@ -13,6 +13,10 @@ class UsageError(GfpBenchError):
     """A request that names something that does not exist or cannot be."""
 
 
+class SettingError(UsageError, ValueError):
+    """A setting that a plugin does not have, or a value that the setting does not take."""
+
+
 class DatasetError(GfpBenchError):
     """A dataset whose files, manifest or index are not what they should be."""
 

@@ -6,8 +6,10 @@ import os
 import platform
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,7 +68,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Say what a method, attack or generator is: its source, its settings, what differs from the paper."""
-    from gfp_bench.contracts.settings import resolved_settings
+    from gfp_bench.contracts.settings import described_settings
     from gfp_bench.registry.discovery import load_plugins
 
     entry = load_plugins(plugin or ()).entry(name)
@@ -77,7 +79,7 @@ def info(
         "version": cls.version,
         "paper": getattr(cls, "paper", ""),
         "origin": entry.origin,
-        "settings": resolved_settings(cls, {}),
+        "settings": {one.name: asdict(one) for one in described_settings(cls)},
         "deviations": list(getattr(cls(), "deviations", ())),
         "description": inspect.getdoc(inspect.getmodule(cls)) or inspect.getdoc(cls) or "",
     }
@@ -85,8 +87,16 @@ def info(
         say(json.dumps(facts, indent=1))
         return
     say(f"{name} ({entry.kind}, version {cls.version}, {entry.origin})\n\n{facts['description']}\n")
-    for key, value in facts["settings"].items():
-        say(f"  {key} = {value}")
+    for one in described_settings(cls):
+        say(f"  {one.name} = {one.default}")
+        say(
+            fill(
+                f"{one.expected}; {one.explanation}" if one.explanation else one.expected,
+                80,
+                initial_indent="      ",
+                subsequent_indent="      ",
+            )
+        )
     for deviation in facts["deviations"]:
         say(f"  deviates: {deviation}")
 

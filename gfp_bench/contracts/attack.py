@@ -10,10 +10,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from gfp_bench.contracts.rng import ImageRng
+from gfp_bench.contracts.settings import Configurable
 from gfp_bench.contracts.types import Images
 
 
-class Perturbation(ABC):
+class Perturbation(Configurable, ABC):
     """An attack that knows nothing of the method: noise, blur, crop, JPEG, relighting.
 
     Settings are keyword arguments of ``__init__``, kept under their own names; the defaults are the paper's.

@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 
 from gfp_bench.contracts.monitor import SILENT, Monitor
+from gfp_bench.contracts.settings import Configurable
 from gfp_bench.contracts.types import Images
 
 
-class Generator(ABC):
+class Generator(Configurable, ABC):
     """A generative model. Settings are keyword arguments of ``__init__``, kept under their own names.
 
     Attributes:

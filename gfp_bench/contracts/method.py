@@ -11,6 +11,7 @@ from torch import nn
 from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.monitor import SILENT, Monitor
+from gfp_bench.contracts.settings import Configurable
 from gfp_bench.contracts.state import load_state, save_state
 from gfp_bench.contracts.types import Fingerprints, Images, Scores
 from gfp_bench.errors import PluginError
@@ -18,7 +19,7 @@ from gfp_bench.errors import PluginError
 _STATE = "state.safetensors"
 
 
-class Method(ABC):
+class Method(Configurable, ABC):
     """A way to read fingerprints.
 
     Settings are keyword arguments of ``__init__``, kept under their own names, whose defaults are the paper's. What

@@ -1,18 +1,53 @@
-"""A plugin's settings: values that JSON and the command line can write, and how both are read. Torch-free."""
+"""A plugin's settings: what they are and may be, and how the command line, files and Python give them. Torch-free.
 
+A setting is a keyword argument of ``__init__``. Its annotation says what it may be and, inside ``Annotated``, what it
+is: ``k: Annotated[int | None, "voters; none: chosen on validation images", Ge(1)] = 5``. Bounds are those of the
+package annotated-types and hold for numbers alone.
+"""
+
+import functools
 import inspect
 import math
 import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias, Union, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, Union, cast
 
-from gfp_bench.errors import PluginError, UsageError, unknown
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
+
+from gfp_bench.errors import PluginError, SettingError, UsageError, unknown
 
 Setting: TypeAlias = bool | int | float | str | None
 
 _SPEC = re.compile(r"\s*(?P<name>[^\[\]\s]+)\s*(\[(?P<settings>[^\[\]]*)\])?\s*")
+_BOUNDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {  # attribute, test, words
+    Gt: ("gt", lambda value, bound: value > bound, "above"),
+    Ge: ("ge", lambda value, bound: value >= bound, "at least"),
+    Lt: ("lt", lambda value, bound: value < bound, "below"),
+    Le: ("le", lambda value, bound: value <= bound, "at most"),
+}
+
+
+@dataclass(frozen=True)
+class SettingFacts:
+    """What is known of a setting: its default, what it may be in words, and what it is."""
+
+    name: str
+    default: Setting
+    expected: str
+    explanation: str
+
+
+class Configurable:
+    """A class whose settings are checked however it is made: from the command line, from a file or in Python."""
+
+    def __init_subclass__(cls, **options: Any) -> None:  # whatever a mix-in takes
+        """Put the check of the settings before every ``__init__``, so that no plugin has to write it."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            setattr(cls, "__init__", _checking(cls, vars(cls)["__init__"]))  # noqa: B010 - mypy refuses to assign a method
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
@@ -39,36 +74,72 @@ def resolved_settings(cls: type, given: Mapping[str, Setting]) -> dict[str, Sett
     Text is read as the type that the parameter of ``__init__`` is annotated with; ``none`` is None where None may be.
 
     Raises:
-        UsageError: If a setting is unknown or its value does not fit.
+        SettingError: If a setting is unknown or its value does not fit.
         PluginError: If the plugin's own signature breaks the contract.
     """
-    parameters = _parameters(cls)
+    return _resolved(_label(cls), _parameters(cls), given)
+
+
+def described_settings(cls: type) -> list[SettingFacts]:
+    """Return what is known of each setting of a plugin, in the order of its signature.
+
+    Raises:
+        PluginError: If the plugin's own signature breaks the contract.
+    """
+    facts = []
+    for name, parameter in _parameters(cls).items():
+        annotation, notes = _split(parameter.annotation)
+        words = " ".join(note for note in notes if isinstance(note, str))
+        default = _converted(parameter.default, parameter.annotation)
+        facts.append(SettingFacts(name, default, _expectation(annotation, notes), words))
+    return facts
+
+
+def _checking(cls: type, init: Callable[..., None]) -> Callable[..., None]:
+    """Return ``__init__`` such that settings arrive resolved."""
+
+    @functools.wraps(init)
+    def checked(self: object, *values: Setting, **given: Setting) -> None:
+        parameters = _parameters(cls)
+        named = dict(zip(parameters, values, strict=False))
+        if len(values) > len(parameters) or named.keys() & given.keys():
+            init(self, *values, **given)  # which raises Python's own TypeError
+        init(self, **_resolved(_label(cls), parameters, {**named, **given}))
+
+    return checked
+
+
+def _resolved(
+    label: str, parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Setting]
+) -> dict[str, Setting]:
     if strange := sorted(set(given) - set(parameters)):
-        raise unknown(f"{getattr(cls, 'name', cls.__qualname__)} setting", strange[0], parameters)
+        raise SettingError(str(unknown(f"{label} setting", strange[0], parameters)))
     resolved = {}
     for name, parameter in sorted(parameters.items()):
         value = given.get(name, parameter.default)
         try:
             resolved[name] = _converted(value, parameter.annotation)
         except ValueError as error:
-            raise UsageError(f"setting {name!r} of {_label(cls)} got {value!r}, expected {error}") from None
+            raise SettingError(f"setting {name!r} of {label!r} got {value!r}, expected {error}") from None
     return resolved
 
 
+@functools.cache
 def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of ``__init__``, each known to have a name, an allowed type and a default of it."""
     parameters = inspect.signature(cls, eval_str=True).parameters
     for name, parameter in parameters.items():
         if problem := _problem(parameter):
-            raise PluginError(f"setting {name!r} of {_label(cls)} {problem}")
+            raise PluginError(f"setting {name!r} of {_label(cls)!r} {problem}")
     return parameters
 
 
 def _problem(parameter: inspect.Parameter) -> str | None:
     if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
         return "has no name of its own, expected a keyword argument"
-    if parameter.annotation is parameter.empty or not all(map(_is_allowed, _options(parameter.annotation))):
-        shown = "no annotation" if parameter.annotation is parameter.empty else f"the type {parameter.annotation}"
+    annotation, _ = _split(parameter.annotation)
+    if annotation is parameter.empty or not all(map(_is_allowed, _options(annotation))):
+        shown = "no annotation" if annotation is parameter.empty else f"the type {annotation}"
         return f"has {shown}, expected bool, int, float, str, None, a Literal or a union of these"
     if parameter.default is parameter.empty:
         return "has no default, expected the paper's value"
@@ -77,6 +148,14 @@ def _problem(parameter: inspect.Parameter) -> str | None:
     except ValueError as error:
         return f"has the default {parameter.default!r}, expected {error}"
     return None
+
+
+def _split(annotation: object) -> tuple[object, list[object]]:
+    """Return an annotation and what is noted beside it: its explanation, and bounds one by one."""
+    if typing.get_origin(annotation) is not Annotated:
+        return annotation, []
+    bare, *notes = typing.get_args(annotation)
+    return bare, [one for note in notes for one in (note if isinstance(note, GroupedMetadata) else (note,))]
 
 
 def _options(annotation: object) -> list[object]:
@@ -96,15 +175,38 @@ def _converted(value: object, annotation: object) -> Setting:
     """Return ``value`` as the first option of the annotation that takes it; any text is a ``str``, so that comes last.
 
     Raises:
-        ValueError: If none does; the message has the options.
+        ValueError: If none does, or a number is out of bounds; the message has the options.
     """
-    options = sorted(_options(annotation), key=lambda option: option is str)
-    for option in options:
+    bare, notes = _split(annotation)
+    for option in sorted(_options(bare), key=lambda option: option is str):
         try:
-            return _READERS[option](value) if option in _READERS else _literal(value, option)
+            found = _READERS[option](value) if option in _READERS else _literal(value, option)
         except ValueError:
             continue
-    raise ValueError(" or ".join(option.__name__ if isinstance(option, type) else repr(option) for option in options))
+        if option in (int, float) and not all(_holds(found, note) for note in notes):
+            continue
+        return found
+    raise ValueError(_expectation(bare, notes))
+
+
+def _holds(value: Setting, note: object) -> bool:
+    if type(note) not in _BOUNDS:
+        return True
+    attribute, test, _ = _BOUNDS[type(note)]
+    return test(value, getattr(note, attribute))
+
+
+def _expectation(annotation: object, notes: list[object]) -> str:
+    """Return in words what a setting may be."""
+    bounds = {type(note): getattr(note, _BOUNDS[type(note)][0]) for note in notes if type(note) in _BOUNDS}
+    words = " and ".join(f"{_BOUNDS[kind][2]} {bound}" for kind, bound in bounds.items())
+    if bounds.keys() == {Ge, Le}:
+        words = f"from {bounds[Ge]} to {bounds[Le]}"
+    options = []
+    for option in _options(annotation):
+        name = option.__name__ if isinstance(option, type) else repr(option)
+        options.append(f"{name} {words}".rstrip() if option in (int, float) else name)
+    return " or ".join(options)
 
 
 def _to_none(value: object) -> None:
@@ -154,4 +256,4 @@ _READERS: dict[object, Callable[[object], Setting]] = {
 
 
 def _label(cls: type) -> str:
-    return repr(getattr(cls, "name", cls.__qualname__))
+    return str(getattr(cls, "name", cls.__qualname__))

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, Shaped
 
 from gfp_bench.contracts.dataset import DatasetFacts
+from gfp_bench.contracts.settings import Configurable
 
 CLEAN = "clean"
 """What boards and folders call a fit, or images, without an attack."""
@@ -137,7 +138,7 @@ class Outcome:
         return scaled * self.kept["fingerprint_scale"].astype(np.float32)
 
 
-class Task(ABC):
+class Task(Configurable, ABC):
     """A question that methods are asked. Settings are keyword arguments of ``__init__``; protocols give them.
 
     Attributes:

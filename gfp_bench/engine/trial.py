@@ -266,7 +266,7 @@ class _TrialRun:
         return self.plugins.method(self.job.trial.method)(**self.job.trial.settings)
 
     def _attack(self, attack: Attack) -> Perturbation:
-        return _Timed(self.plugins.attack(attack.name)(**attack.settings), self.clock)
+        return _Timed.of(self.plugins.attack(attack.name)(**attack.settings), self.clock)
 
     def _images(self, dataset: str, split: str, sources: tuple[str, ...]) -> ImageSet:
         images = self._data[dataset].split(split, device=self.job.device, limit=self.job.limit, sources=sources)
@@ -286,9 +286,16 @@ class _TrialRun:
 class _Timed(Perturbation):
     """An attack whose time counts as a plugin's, whoever reads the images."""
 
-    def __init__(self, attack: Perturbation, clock: _Clock) -> None:
-        self._attack, self._clock = attack, clock
-        self.name, self.version = attack.name, attack.version  # type: ignore[misc] # a stand-in has its original's name
+    _attack: Perturbation
+    _clock: _Clock
+
+    @classmethod
+    def of(cls, attack: Perturbation, clock: _Clock) -> "_Timed":
+        """Return a stand-in for an attack, under its name."""
+        timed = cls()
+        timed._attack, timed._clock = attack, clock
+        timed.name, timed.version = attack.name, attack.version  # type: ignore[misc] # its original's, not the class's
+        return timed
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         with self._clock("perturb"):

@@ -48,8 +48,22 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
         except PluginError as error:
             broken.append(_set_aside(point, error))
     for file in dict.fromkeys(Path(file).resolve() for file in files):
-        entries += _entries(f"file {file}", partial(_import_file, file))
+        if file not in _FILES:
+            _FILES[file] = _entries(f"file {file}", partial(_import_file, file))
+        entries += _FILES[file]
     return Plugins(entries, broken)
+
+
+_FILES: dict[Path, list[Entry]] = {}  # plugin files that this process has loaded, each once
+
+
+def find_attack(name: str) -> type[Perturbation]:
+    """Return the attack of a name, for attacks that are made of others: built in, installed, or of a file loaded here.
+
+    Raises:
+        UsageError: If there is none; the message has the nearest names.
+    """
+    return load_plugins(_FILES).attack(name)
 
 
 def built_in() -> Iterator[Entry]:

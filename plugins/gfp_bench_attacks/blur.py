@@ -9,15 +9,17 @@ both passes. OpenCV's filter of 8-bit images does just that.
 """
 
 import math
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import torch
+from annotated_types import Interval
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._shared.settings import check_number, check_window
+from gfp_bench_attacks._shared.settings import check_odd, check_order
 from gfp_bench_attacks._shared.threads import by_parameters, in_parts, take
 
 _LARGEST = 31  # size from which 256ths are too coarse for a Gaussian
@@ -36,15 +38,20 @@ class Blur(Perturbation):
     name = "blur"
     version = 1
 
-    def __init__(self, smallest: int = 1, largest: int = 9, sigma: float | str = "opencv0") -> None:
-        check_window("smallest", smallest, 1, _LARGEST)
-        check_window("largest", largest, smallest, _LARGEST)
-        if not isinstance(sigma, str):
-            check_number("sigma", sigma, 0.1, 100)
-        elif sigma not in ("opencv0", "frank4"):
-            raise ValueError(f"setting sigma={sigma!r}, expected opencv0, frank4 or a number of pixels from 0.1 to 100")
-        self.smallest, self.largest = smallest, largest  # kernel sizes, in pixels
-        self.sigma = sigma  # deviation in pixels, or a rule: opencv0 (by size) or frank4 (always 4)
+    def __init__(
+        self,
+        smallest: Annotated[int, "side of the smallest kernel, odd, in pixels", Interval(ge=1, le=_LARGEST)] = 1,
+        largest: Annotated[int, "side of the largest kernel, odd, in pixels", Interval(ge=1, le=_LARGEST)] = 9,
+        sigma: Annotated[
+            float | Literal["opencv0", "frank4"],
+            "deviation in pixels, or a rule: opencv0 (by the kernel's size) or frank4 (always 4)",
+            Interval(ge=0.1, le=100),
+        ] = "opencv0",
+    ) -> None:
+        check_odd(smallest=smallest, largest=largest)
+        check_order(smallest=smallest, largest=largest)
+        self.smallest, self.largest = smallest, largest
+        self.sigma = sigma
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return blurred images; a kernel of size 1 changes nothing."""

@@ -5,27 +5,23 @@ cropping, blur, JPEG, noise. An image that none falls to stays as it is. Every s
 Frank et al., ICML 2020, arXiv:2003.08685, let single attacks fall to half of the images: ``steps=jpeg``, for example.
 """
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 
-from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench.contracts.settings import parse_spec, resolved_settings
-from gfp_bench_attacks._shared.settings import check_choice, check_number
+from gfp_bench import (
+    ImageRng,
+    Images,
+    Perturbation,
+    Register,
+    SettingError,
+    find_attack,
+    hookimpl,
+    parse_spec,
+    resolved_settings,
+)
 from gfp_bench_attacks._shared.threads import put, take
-from gfp_bench_attacks.blur import Blur
-from gfp_bench_attacks.contrast import Contrast
-from gfp_bench_attacks.crop import Crop
-from gfp_bench_attacks.flip import Flip
-from gfp_bench_attacks.gamma import Gamma
-from gfp_bench_attacks.jpeg import Jpeg
-from gfp_bench_attacks.median import Median
-from gfp_bench_attacks.noise import Noise
-from gfp_bench_attacks.relight import Relight
-from gfp_bench_attacks.resize import Resize
-from gfp_bench_attacks.webp import Webp
-
-_STEPS: dict[str, type[Perturbation]] = {
-    attack.name: attack for attack in (Blur, Contrast, Crop, Flip, Gamma, Jpeg, Median, Noise, Relight, Resize, Webp)
-}
 
 
 @hookimpl
@@ -40,10 +36,20 @@ class Combination(Perturbation):
     name = "combination"
     version = 1
 
-    def __init__(self, probability: float = 0.5, steps: str = "relight crop blur jpeg noise") -> None:
-        check_number("probability", probability, 0, 1)
-        self.probability = probability  # that a step falls to an image, unless the step has its own
-        self.steps = steps  # in order, with what is not the default: jpeg[low=50,probability=0.1] noise
+    def __init__(
+        self,
+        probability: Annotated[
+            float,
+            "that a step falls to an image, unless the step has its own",
+            Interval(ge=0, le=1),
+        ] = 0.5,
+        steps: Annotated[
+            str,
+            "attacks in order, with what is not the default: jpeg[low=50,probability=0.1] noise",
+        ] = "relight crop blur jpeg noise",
+    ) -> None:
+        self.probability = probability
+        self.steps = steps
         self._steps = [_step(spec, probability) for spec in steps.split()]
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
@@ -61,14 +67,8 @@ class Combination(Perturbation):
 def _step(spec: str, probability: float) -> tuple[Perturbation, float]:
     """Return a step's attack and the probability that it falls to an image."""
     name, given = parse_spec(spec)
-    check_choice("steps", name, _STEPS)
-    share = _number(given.pop("probability", str(probability)))
-    check_number(f"steps: {name}[probability]", share, 0, 1)
-    return _STEPS[name](**resolved_settings(_STEPS[name], given)), share
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"setting steps has probability={text!r}, expected a number from 0 to 1") from None
+    chosen = resolved_settings(Combination, {"probability": given.pop("probability", str(probability))})
+    attack = find_attack(name)
+    if issubclass(attack, Combination):
+        raise SettingError(f"setting steps has the step {spec!r}, expected attacks other than a combination of them")
+    return attack(**resolved_settings(attack, given)), float(str(chosen["probability"]))

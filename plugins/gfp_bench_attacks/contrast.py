@@ -4,9 +4,13 @@ Source: Hendrycks and Dietterich, ICLR 2019, arXiv:1903.12261: distances from th
 Differs from the paper: the mean is of the whole image, not of each channel, so that hues stay.
 """
 
+from typing import Annotated
+
+from annotated_types import Interval
+
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._shared.curves import apply_curves, levels
-from gfp_bench_attacks._shared.settings import check_interval
+from gfp_bench_attacks._shared.settings import check_order
 
 
 @hookimpl
@@ -21,9 +25,13 @@ class Contrast(Perturbation):
     name = "contrast"
     version = 1
 
-    def __init__(self, low: float = 0.5, high: float = 1.5) -> None:
-        check_interval(low, high, 0, 100)
-        self.low, self.high = low, high  # factors; below 1 greys
+    def __init__(
+        self,
+        low: Annotated[float, "least factor; below 1 greys", Interval(ge=0, le=100)] = 0.5,
+        high: Annotated[float, "largest factor", Interval(ge=0, le=100)] = 1.5,
+    ) -> None:
+        check_order(low=low, high=high)
+        self.low, self.high = low, high
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return images of less or more contrast, clipped."""

@@ -8,12 +8,15 @@ p/2 of a side from each of the four, in whole pixels, fractions cut off (``offse
 bicubic filter (``resample=opencv``). Pixels that are cropped away have no part in the result.
 """
 
+from typing import Annotated, Literal
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._shared.resample import FILTERS, OPENCV, resize
-from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.resample import resize
+from gfp_bench_attacks._shared.settings import check_order
 from gfp_bench_attacks._shared.threads import by_parameters
 
 
@@ -30,14 +33,19 @@ class Crop(Perturbation):
     version = 1
 
     def __init__(
-        self, low: float = 0.05, high: float = 0.2, offset: str = "uniform", resample: str = "bicubic"
+        self,
+        low: Annotated[float, "least share of a side that is removed", Interval(ge=0, le=0.99)] = 0.05,
+        high: Annotated[float, "largest share of a side that is removed", Interval(ge=0, le=0.99)] = 0.2,
+        offset: Annotated[Literal["uniform", "corner", "centre", "frank"], "where the kept part lies"] = "uniform",
+        resample: Annotated[
+            Literal["bilinear", "bicubic", "lanczos", "opencv"],
+            "Pillow's filter by which it is brought back to size, or opencv",
+        ] = "bicubic",
     ) -> None:
-        check_interval(low, high, 0, 0.99)
-        check_choice("offset", offset, ("uniform", "corner", "centre", "frank"))
-        check_choice("resample", resample, (*FILTERS, OPENCV))
-        self.low, self.high = low, high  # removed share of a side
-        self.offset = offset  # where the kept part lies
-        self.resample = resample  # Pillow's filter, or opencv
+        check_order(low=low, high=high)
+        self.low, self.high = low, high
+        self.offset = offset
+        self.resample = resample
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return the kept parts, resized to the images' size."""

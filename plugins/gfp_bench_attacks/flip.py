@@ -3,8 +3,11 @@
 Source: the commonest augmentation; a method whose fingerprints have a fixed place loses them.
 """
 
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._shared.settings import check_choice, check_number
 
 _DIMS = {"horizontal": [3], "vertical": [2], "both": [2, 3]}
 
@@ -21,10 +24,15 @@ class Flip(Perturbation):
     name = "flip"
     version = 1
 
-    def __init__(self, direction: str = "horizontal", probability: float = 1.0) -> None:
-        check_choice("direction", direction, _DIMS)
-        check_number("probability", probability, 0, 1)
-        self.direction = direction  # in which left and right, up and down, or both change places
+    def __init__(
+        self,
+        direction: Annotated[
+            Literal["horizontal", "vertical", "both"],
+            "in which left and right, up and down, or both change places",
+        ] = "horizontal",
+        probability: Annotated[float, "that an image is flipped", Interval(ge=0, le=1)] = 1.0,
+    ) -> None:
+        self.direction = direction
         self.probability = probability
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:

@@ -4,10 +4,13 @@ Source: the tone changes of robustness suites; the exponent is log-uniform, so t
 """
 
 import math
+from typing import Annotated
+
+from annotated_types import Interval
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._shared.curves import apply_curves, levels
-from gfp_bench_attacks._shared.settings import check_interval
+from gfp_bench_attacks._shared.settings import check_order
 
 
 @hookimpl
@@ -22,9 +25,13 @@ class Gamma(Perturbation):
     name = "gamma"
     version = 1
 
-    def __init__(self, low: float = 0.5, high: float = 2.0) -> None:
-        check_interval(low, high, 0.01, 100)
-        self.low, self.high = low, high  # exponents; below 1 brightens
+    def __init__(
+        self,
+        low: Annotated[float, "least exponent; below 1 brightens", Interval(ge=0.01, le=100)] = 0.5,
+        high: Annotated[float, "largest exponent", Interval(ge=0.01, le=100)] = 2.0,
+    ) -> None:
+        check_order(low=low, high=high)
+        self.low, self.high = low, high
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return brighter or darker images."""

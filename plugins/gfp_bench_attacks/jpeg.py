@@ -6,15 +6,18 @@ arXiv:2003.08685, pass the quality where OpenCV ignores it and so encode at 95, 
 ``low=95,high=95,subsampling=4:2:0-bgr``.
 """
 
+from typing import Annotated, Literal
+
 import cv2
 import numpy as np
 import torch
+from annotated_types import Interval
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 from gfp_bench_attacks._shared.libjpeg import roundtrip_tensor as roundtrip_tensor
-from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.settings import check_order
 from gfp_bench_attacks._shared.threads import in_parts
 
 _SUBSAMPLING = {
@@ -36,11 +39,18 @@ class Jpeg(Perturbation):
     name = "jpeg"
     version = 1
 
-    def __init__(self, low: int = 10, high: int = 75, subsampling: str = "4:2:0") -> None:
-        check_interval(low, high, 1, 100, whole=True)
-        check_choice("subsampling", subsampling, [*_SUBSAMPLING, *[f"{name}{_SWAPPED}" for name in _SUBSAMPLING]])
-        self.low, self.high = low, high  # quality, 1 to 100
-        self.subsampling = subsampling  # of the two chroma planes; -bgr: the coder takes red for blue and blue for red
+    def __init__(
+        self,
+        low: Annotated[int, "least quality", Interval(ge=1, le=100)] = 10,
+        high: Annotated[int, "best quality", Interval(ge=1, le=100)] = 75,
+        subsampling: Annotated[
+            Literal["4:2:0", "4:4:4", "4:2:0-bgr", "4:4:4-bgr"],
+            "of the two chroma planes; -bgr: the coder takes red for blue and blue for red",
+        ] = "4:2:0",
+    ) -> None:
+        check_order(low=low, high=high)
+        self.low, self.high = low, high
+        self.subsampling = subsampling
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return the images as a decoder gives them back."""

@@ -3,13 +3,16 @@
 Source: the median filter of image forensics' robustness tests; its 8-bit result is exact whoever computes it.
 """
 
+from typing import Annotated
+
 import cv2
 import numpy as np
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._shared.settings import check_window
+from gfp_bench_attacks._shared.settings import check_odd, check_order
 from gfp_bench_attacks._shared.threads import by_parameters, take
 
 
@@ -25,10 +28,14 @@ class Median(Perturbation):
     name = "median"
     version = 1
 
-    def __init__(self, smallest: int = 3, largest: int = 5) -> None:
-        check_window("smallest", smallest, 1, 15)
-        check_window("largest", largest, smallest, 15)
-        self.smallest, self.largest = smallest, largest  # window sides, in pixels
+    def __init__(
+        self,
+        smallest: Annotated[int, "side of the smallest window, odd, in pixels", Interval(ge=1, le=15)] = 3,
+        largest: Annotated[int, "side of the largest window, odd, in pixels", Interval(ge=1, le=15)] = 5,
+    ) -> None:
+        check_odd(smallest=smallest, largest=largest)
+        check_order(smallest=smallest, largest=largest)
+        self.smallest, self.largest = smallest, largest
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return filtered images; the edge is repeated beyond the edge."""

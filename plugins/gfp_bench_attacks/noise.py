@@ -6,8 +6,12 @@ fractions of grey levels instead of rounding: ``interpretation=frank``. Others f
 image with values in [0, 1]: ``interpretation=l2,low=0.1,high=0.1``.
 """
 
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
-from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.settings import check_order
 from gfp_bench_attacks._shared.threads import in_parts
 
 
@@ -23,11 +27,19 @@ class Noise(Perturbation):
     name = "noise"
     version = 1
 
-    def __init__(self, low: float = 5.0, high: float = 20.0, interpretation: str = "variance") -> None:
-        check_interval(low, high, 0, 255**2)
-        check_choice("interpretation", interpretation, ("variance", "std", "frank", "l2"))
+    def __init__(
+        self,
+        low: Annotated[float, "least strength, in the unit of interpretation", Interval(ge=0, le=255**2)] = 5.0,
+        high: Annotated[float, "largest strength, likewise", Interval(ge=0, le=255**2)] = 20.0,
+        interpretation: Annotated[
+            Literal["variance", "std", "frank", "l2"],
+            "what strengths are: variance (grey levels squared), std or frank (grey levels), l2 (norm of an "
+            "image whose values lie in [0, 1])",
+        ] = "variance",
+    ) -> None:
+        check_order(low=low, high=high)
         self.low, self.high = low, high
-        self.interpretation = interpretation  # of both: grey levels squared, grey levels, or 255ths of them an image
+        self.interpretation = interpretation
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return noisy images, clipped, and rounded to the nearest grey level (``frank``: down)."""

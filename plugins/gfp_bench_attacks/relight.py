@@ -13,13 +13,14 @@ its fine detail. Images of other sizes go through the network at 128 x 128, by b
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
-from gfp_bench_attacks._shared.settings import check_number
 from gfp_bench_attacks._shared.sfsnet import SIDE, decompose, load_lights, load_weights
 from gfp_bench_attacks._shared.threads import in_parts
 
@@ -42,14 +43,21 @@ class Relight(Perturbation):
     name = "relight"
     version = 1
 
-    def __init__(self, first: float = 0.35, second: float = 0.15, normals: str = "hemisphere") -> None:
-        check_number("first", first, 0, 10)
-        check_number("second", second, 0, 10)
+    def __init__(
+        self,
+        first: Annotated[float, "deviation of the coefficients of first order", Interval(ge=0, le=10)] = 0.35,
+        second: Annotated[float, "deviation of the coefficients of second order", Interval(ge=0, le=10)] = 0.15,
+        normals: Annotated[
+            str,
+            "of what: hemisphere, image, sfsnet:FOLDER or sfsnet-ratio:FOLDER; SfSNet's own lightings take "
+            "the place of the coefficients",
+        ] = "hemisphere",
+    ) -> None:
         kind, _, folder = normals.partition(":")
         if (f"{kind}:FOLDER" if folder else kind) not in _NORMALS:
             raise ValueError(f"setting normals={normals!r}, expected one of {', '.join(_NORMALS)}")
-        self.first, self.second = first, second  # deviations of the coefficients of first and second order
-        self.normals = normals  # of what; with SfSNet, its own lightings take the place of the coefficients
+        self.first, self.second = first, second
+        self.normals = normals
         self._by_ratio = kind == "sfsnet-ratio"
         self._sfsnet = (load_weights(Path(folder)), load_lights(Path(folder))) if folder else None
 

@@ -3,12 +3,15 @@
 Source: the resizing sweeps of SIDBench, arXiv:2404.18552; two calls of Pillow, whose filter smooths on the way down.
 """
 
+from typing import Annotated, Literal
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._shared.resample import FILTERS, resize
-from gfp_bench_attacks._shared.settings import check_choice, check_interval
+from gfp_bench_attacks._shared.resample import resize
+from gfp_bench_attacks._shared.settings import check_order
 from gfp_bench_attacks._shared.threads import by_parameters, take
 
 
@@ -24,11 +27,19 @@ class Resize(Perturbation):
     name = "resize"
     version = 1
 
-    def __init__(self, low: float = 0.5, high: float = 0.95, resample: str = "bicubic") -> None:
-        check_interval(low, high, 0.01, 1)
-        check_choice("resample", resample, FILTERS)
-        self.low, self.high = low, high  # share of a side, rounded to whole pixels
-        self.resample = resample  # Pillow's filter, both ways
+    def __init__(
+        self,
+        low: Annotated[
+            float,
+            "least share of a side that is kept, rounded to whole pixels",
+            Interval(ge=0.01, le=1),
+        ] = 0.5,
+        high: Annotated[float, "largest share of a side that is kept", Interval(ge=0.01, le=1)] = 0.95,
+        resample: Annotated[Literal["bilinear", "bicubic", "lanczos"], "Pillow's filter, both ways"] = "bicubic",
+    ) -> None:
+        check_order(low=low, high=high)
+        self.low, self.high = low, high
+        self.resample = resample
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return images of the old size."""

@@ -5,14 +5,16 @@ the libwebp that Pillow brings, on any device: images of a GPU go to the CPU and
 """
 
 import io
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from numpy.typing import NDArray
 from PIL import Image
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
-from gfp_bench_attacks._shared.settings import check_interval
+from gfp_bench_attacks._shared.settings import check_order
 from gfp_bench_attacks._shared.threads import in_parts
 
 
@@ -28,9 +30,13 @@ class Webp(Perturbation):
     name = "webp"
     version = 1
 
-    def __init__(self, low: int = 10, high: int = 75) -> None:
-        check_interval(low, high, 0, 100, whole=True)
-        self.low, self.high = low, high  # quality, 0 to 100
+    def __init__(
+        self,
+        low: Annotated[int, "least quality", Interval(ge=0, le=100)] = 10,
+        high: Annotated[int, "best quality", Interval(ge=0, le=100)] = 75,
+    ) -> None:
+        check_order(low=low, high=high)
+        self.low, self.high = low, high
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return the images as a decoder gives them back."""

@@ -11,15 +11,16 @@ is none.
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Interval
 from torch import nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._shared.networks import SEED_SIDE, channels, channels_last, fresh
 from gfp_bench_generators._shared.posteriors import Mixture, divergence, drawn, fit_mixture, mixture_latents
-from gfp_bench_generators._shared.refusals import check_number, check_pool
+from gfp_bench_generators._shared.refusals import check_pool
 from gfp_bench_generators._shared.sampling import decode, load_network, save_network
 from gfp_bench_generators._shared.training import Draw, descend, mixed, train
 
@@ -51,26 +52,29 @@ class BetaVAE(Generator):
 
     def __init__(
         self,
-        beta: float = 250.0,
-        deviation: float = 8.0,
-        width: int = 32,
-        latent: int = 32,
-        batch: int = 64,
-        rate: float = 0.0005,
-        mixture: int | None = 20,
+        beta: Annotated[
+            float,
+            "weight of the divergence; 1 is the evidence lower bound",
+            Interval(ge=0, le=1e6),
+        ] = 250.0,
+        deviation: Annotated[float, "of the likelihood, in 8-bit grey levels", Interval(ge=0.1, le=1000)] = 8.0,
+        width: Annotated[
+            int,
+            "channels in the outer half of the convolutions, twice as many in the inner half",
+            Ge(1),
+        ] = 32,
+        latent: Annotated[int, "standard normal values, as a prior", Ge(1)] = 32,
+        batch: Annotated[int, "images per step", Ge(1)] = 64,
+        rate: Annotated[float, "Adam's learning rate; the paper's is 0.0001", Ge(0)] = 0.0005,
+        mixture: Annotated[int | None, "Gaussians that the latents of samples follow; none: the prior", Ge(1)] = 20,
     ) -> None:
-        check_number(self.name, "beta", beta, 0, 1e6)
-        check_number(self.name, "deviation", deviation, 0.1, 1000)
-        for setting, value in {"width": width, "latent": latent, "batch": batch, "mixture": mixture}.items():
-            if value is not None:
-                check_number(self.name, setting, value, 1, 1 << 16)
-        self.beta = beta  # weight of the divergence; 1 is the evidence lower bound
-        self.deviation = deviation  # of the likelihood, in 8-bit grey levels
-        self.width = width  # channels in the outer half of the convolutions, twice as many in the inner half
-        self.latent = latent  # standard normal values, as a prior
-        self.batch = batch  # images a step
-        self.rate = rate  # of Adam; the paper's 0.0001
-        self.mixture = mixture  # Gaussians that the latents of samples follow; none: the prior
+        self.beta = beta
+        self.deviation = deviation
+        self.width = width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.mixture = mixture
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Learn from a pool of at least one batch of square images, their side a power of two from 8 up.

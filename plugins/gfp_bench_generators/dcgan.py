@@ -7,10 +7,11 @@ averaged weights. Only ``transposed`` is the paper's up-sampler; the others keep
 each pair of them, so that two trainings may differ in the up-sampler alone.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
@@ -53,21 +54,28 @@ class DCGAN(GAN):
 
     def __init__(
         self,
-        width: int = 32,
-        discriminator_width: int = 16,
-        latent: int = 100,
-        batch: int = 32,
-        rate: float = 0.0002,
-        discriminator_rate: float = 0.0002,
-        upsampling: Literal["transposed", "nearest", "bilinear", "subpixel"] = "transposed",
+        width: Annotated[int, "channels at half the image's side; the paper's is 128", Ge(1)] = 32,
+        discriminator_width: Annotated[
+            int,
+            "channels at half the image's side, in the discriminator; the paper's is 128",
+            Ge(1),
+        ] = 16,
+        latent: Annotated[int, "uniform values in [-1, 1] that an image is made of", Ge(1)] = 100,
+        batch: Annotated[int, "images per step; the paper's is 128", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate for the generator", Ge(0)] = 0.0002,
+        discriminator_rate: Annotated[float, "Adam's learning rate for the discriminator", Ge(0)] = 0.0002,
+        upsampling: Annotated[
+            Literal["transposed", "nearest", "bilinear", "subpixel"],
+            "what doubles the side; the first 4 x 4 pixels are a projection in any case",
+        ] = "transposed",
     ) -> None:
-        self.width = width  # channels at half the image's side; the paper's 128
-        self.discriminator_width = discriminator_width  # likewise
-        self.latent = latent  # uniform values in [-1, 1]
-        self.batch = batch  # images a step; the paper's 128
-        self.rate = rate  # of Adam
-        self.discriminator_rate = discriminator_rate  # likewise
-        self.upsampling = upsampling  # what doubles the side; the first 4 x 4 pixels are a projection in any case
+        self.width = width
+        self.discriminator_width = discriminator_width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.discriminator_rate = discriminator_rate
+        self.upsampling = upsampling
         self.metadata = {**self.metadata, "upsampling": _UPSAMPLING[upsampling]}  # type: ignore[misc]  # this one's own
 
     def build(self, side: int) -> nn.Sequential:

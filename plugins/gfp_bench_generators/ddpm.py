@@ -11,12 +11,13 @@ far fewer steps; batches of 32 and not 128, a rate of 0.001 without clipped grad
 """
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from gfp_bench import Images, Register, UsageError, hookimpl
+from gfp_bench import Images, Register, SettingError, hookimpl
 from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, Loss, ScoreBased, geometry, walked
 from gfp_bench_generators._shared.libraries import library
 
@@ -47,21 +48,27 @@ class DDPM(ScoreBased):
 
     def __init__(
         self,
-        width: int = 32,
-        fold: int = 2,
-        batch: int = 32,
-        rate: float = 0.001,
-        times: int = 1000,
-        steps: int = 50,
-        eta: float = 0.0,
+        width: Annotated[int, "channels at the finest level, a multiple of 16; the paper's is 128", Ge(1)] = 32,
+        fold: Annotated[int, "pixels of a side that become channels; the paper's is 1", Ge(1)] = 2,
+        batch: Annotated[int, "images per step; the paper's is 128", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate; the paper's is 0.0002", Ge(0)] = 0.001,
+        times: Annotated[int, "steps of the diffusion, variances from 0.0001 to 0.02 in even steps", Ge(1)] = 1000,
+        steps: Annotated[int, "of sampling, at most as many as times", Ge(1)] = 50,
+        eta: Annotated[
+            float,
+            "fresh noise in sampling, from 0 (none, DDIM) to 1 (as much as DDPM)",
+            Interval(ge=0, le=1),
+        ] = 0.0,
     ) -> None:
-        self.width = width  # channels at the finest level, a multiple of 16; the paper's 128
-        self.fold = fold  # pixels a side that become channels; the paper's 1
-        self.batch = batch  # images a step; the paper's 128
-        self.rate = rate  # of Adam; the paper's 0.0002
-        self.times = times  # steps of the diffusion, variances from 0.0001 to 0.02 in even steps
-        self.steps = steps  # of sampling
-        self.eta = eta  # fresh noise in sampling, 0: none (DDIM) to 1: as much as DDPM
+        if steps > times:
+            raise SettingError(f"setting 'steps' of 'ddpm' got {steps}, expected 1 to {times}, as many as 'times'")
+        self.width = width
+        self.fold = fold
+        self.batch = batch
+        self.rate = rate
+        self.times = times
+        self.steps = steps
+        self.eta = eta
 
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images in about [-1, 1] and steps of the diffusion to the noise."""
@@ -95,12 +102,6 @@ class DDPM(ScoreBased):
         return getattr(library("diffusers"), name)(
             num_train_timesteps=self.times, beta_start=0.0001, beta_end=0.02, beta_schedule="linear"
         )
-
-    def _refuse_settings(self) -> None:
-        if not 1 <= self.steps <= self.times:
-            raise UsageError(f"setting 'steps' got {self.steps}, expected 1 to {self.times}, as many as 'times'")
-        if not 0 <= self.eta <= 1:
-            raise UsageError(f"setting 'eta' got {self.eta}, expected 0 (no fresh noise) to 1 (as DDPM)")
 
 
 def predict(network: Estimate, kept: Tensor, images: Tensor, times: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ squared, D is taken before its sigmoid.
 """
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
@@ -47,21 +48,21 @@ class DRAGAN(GAN):
 
     def __init__(
         self,
-        width: int = 24,
-        discriminator_width: int = 16,
-        latent: int = 100,
-        batch: int = 32,
-        rate: float = 0.0002,
-        penalty: float = 10.0,
-        variance: float = 10.0,
+        width: Annotated[int, "channels at half the image's side", Ge(1)] = 24,
+        discriminator_width: Annotated[int, "channels at half the image's side, in the discriminator", Ge(1)] = 16,
+        latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 100,
+        batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0002,
+        penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 10.0,
+        variance: Annotated[float, "c, of the noise around real images, in grey levels squared", Ge(0)] = 10.0,
     ) -> None:
-        self.width = width  # channels at half the image's side
-        self.discriminator_width = discriminator_width  # likewise
-        self.latent = latent  # standard normal values
-        self.batch = batch  # images a step; the paper's 64
-        self.rate = rate  # of Adam, for both networks
-        self.penalty = penalty  # the weight lambda
-        self.variance = variance  # c, of the noise around real images, in grey levels squared
+        self.width = width
+        self.discriminator_width = discriminator_width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.penalty = penalty
+        self.variance = variance
 
     def build(self, side: int) -> nn.Sequential:
         widths = channels(side, self.width)

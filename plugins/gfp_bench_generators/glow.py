@@ -9,12 +9,13 @@ noise below them (Theis et al., arXiv:1511.01844, section 3.1).
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl
+from gfp_bench import SILENT, Images, Monitor, Register, hookimpl
 from gfp_bench_generators._shared.libraries import drawn, library
 from gfp_bench_generators._shared.networks import SEED_SIDE, channels
 from gfp_bench_generators._shared.refusals import check_pool
@@ -47,16 +48,24 @@ class Glow(OneNetwork):
     }
 
     def __init__(
-        self, width: int = 64, depth: int = 8, batch: int = 32, rate: float = 0.001, temperature: float = 0.7
+        self,
+        width: Annotated[int, "channels inside the couplings' networks; the paper's is 512", Ge(1)] = 64,
+        depth: Annotated[int, "steps of flow per level; the paper's is 32", Ge(1)] = 8,
+        batch: Annotated[int, "images per step", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate", Ge(0)] = 0.001,
+        temperature: Annotated[
+            float,
+            "standard deviation of the latents of samples; the paper's choice for faces",
+            Ge(0),
+        ] = 0.7,
     ) -> None:
-        self.width = width  # channels inside the couplings' networks; the paper's 512
-        self.depth = depth  # steps of flow a level; the paper's 32
-        self.batch = batch  # images a step
-        self.rate = rate  # of Adam
-        self.temperature = temperature  # standard deviation of the latents of samples; the paper's choice for faces
+        self.width = width
+        self.depth = depth
+        self.batch = batch
+        self.rate = rate
+        self.temperature = temperature
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        self._refuse_settings()
         check_pool(self.name, pool, self.batch)
         self.side = pool.shape[-1]
         flow = drawn(partial(self.build, self.side), rng).to(pool.device)
@@ -86,7 +95,6 @@ class Glow(OneNetwork):
         ).eval()
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        self._refuse_settings()
         return self._draw(self.network, n, rng)
 
     def build(self, side: int) -> "Flow":
@@ -97,12 +105,6 @@ class Glow(OneNetwork):
         sizes = [min(_BATCH, n - start) for start in range(0, n, _BATCH)]
         latents = (torch.randn(size, 3 * self.side**2, generator=rng) for size in sizes)
         return torch.cat([decode(flow, part * self.temperature) for part in latents])
-
-    def _refuse_settings(self) -> None:
-        if self.depth < 1 or self.width < 1:
-            raise UsageError(f"settings 'depth' and 'width' got {self.depth} and {self.width}, expected at least 1")
-        if self.temperature < 0:
-            raise UsageError(f"setting 'temperature' got {self.temperature}, expected at least 0")
 
 
 class Flow(nn.Module):

@@ -8,9 +8,10 @@ texture); samples come from averaged weights.
 """
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
@@ -46,17 +47,17 @@ class LSGAN(GAN):
 
     def __init__(
         self,
-        width: int = 16,
-        discriminator_width: int = 16,
-        latent: int = 100,
-        batch: int = 32,
-        rate: float = 0.0002,
+        width: Annotated[int, "channels at the image's side; the paper's is 64 or more", Ge(1)] = 16,
+        discriminator_width: Annotated[int, "channels at half the image's side, in the discriminator", Ge(1)] = 16,
+        latent: Annotated[int, "standard normal values that an image is made of; the paper's is 1024", Ge(1)] = 100,
+        batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0002,
     ) -> None:
-        self.width = width  # channels at the image's side; the paper's 64 or more
-        self.discriminator_width = discriminator_width  # channels at half the image's side
-        self.latent = latent  # standard normal values; the paper's 1024
-        self.batch = batch  # images a step; the paper's 64
-        self.rate = rate  # of Adam, for both networks
+        self.width = width
+        self.discriminator_width = discriminator_width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
 
     def build(self, side: int) -> nn.Sequential:
         widths = [*channels(side, 2 * self.width), self.width]

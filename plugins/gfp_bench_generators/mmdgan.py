@@ -7,9 +7,10 @@ generator at every side, narrow, batches of 32 and not 64, bfloat16 where faster
 """
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
@@ -45,23 +46,23 @@ class MMDGAN(GAN):
 
     def __init__(
         self,
-        width: int = 24,
-        critic_width: int = 16,
-        features: int = 16,
-        latent: int = 128,
-        batch: int = 32,
-        rate: float = 0.0001,
-        critic_steps: int = 5,
-        penalty: float = 1.0,
+        width: Annotated[int, "channels at half the image's side", Ge(1)] = 24,
+        critic_width: Annotated[int, "channels at half the image's side, in the critic", Ge(1)] = 16,
+        features: Annotated[int, "values of the critic, which the kernel compares", Ge(1)] = 16,
+        latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 128,
+        batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0001,
+        critic_steps: Annotated[int, "of the critic for each one of the generator", Ge(1)] = 5,
+        penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 1.0,
     ) -> None:
-        self.width = width  # channels at half the image's side
-        self.critic_width = critic_width  # likewise
-        self.features = features  # values of the critic, which the kernel compares
-        self.latent = latent  # standard normal values
-        self.batch = batch  # images a step; the paper's 64
-        self.rate = rate  # of Adam, for both networks
-        self.critic_steps = critic_steps  # of the critic for each one of the generator
-        self.penalty = penalty  # the weight lambda
+        self.width = width
+        self.critic_width = critic_width
+        self.features = features
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.critic_steps = critic_steps
+        self.penalty = penalty
 
     def build(self, side: int) -> nn.Sequential:
         widths = channels(side, self.width)

@@ -14,13 +14,14 @@ predictor and a corrector of the stochastic equation.
 
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from gfp_bench import Images, Register, UsageError, hookimpl
+from gfp_bench import Images, Register, SettingError, hookimpl
 from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, Loss, ScoreBased, geometry, walked
 from gfp_bench_generators._shared.libraries import library
 
@@ -51,22 +52,27 @@ class NCSNpp(ScoreBased):
 
     def __init__(
         self,
-        width: int = 24,
-        fold: int = 2,
-        batch: int = 32,
-        rate: float = 0.001,
-        sigma_min: float = 0.01,
-        sigma_max: float = 50.0,
-        steps: int = 50,
-        solver: Literal["euler", "heun"] = "euler",
+        width: Annotated[int, "channels at the finest level, a multiple of 8; the paper's is 128", Ge(1)] = 24,
+        fold: Annotated[int, "pixels of a side that become channels; the paper's is 1", Ge(1)] = 2,
+        batch: Annotated[int, "images per step; the paper's is 128", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate; the paper's is 0.0002", Ge(0)] = 0.001,
+        sigma_min: Annotated[float, "least noise, for images in [0, 1]", Gt(0)] = 0.01,
+        sigma_max: Annotated[float, "most noise, for images in [0, 1]", Gt(0)] = 50.0,
+        steps: Annotated[int, "of sampling; one run of the network each with euler, two with heun", Ge(1)] = 50,
+        solver: Annotated[Literal["euler", "heun"], "of the differential equation that samples follow"] = "euler",
     ) -> None:
-        self.width = width  # channels at the finest level, a multiple of 8; the paper's 128
-        self.fold = fold  # pixels a side that become channels; the paper's 1
-        self.batch = batch  # images a step; the paper's 128
-        self.rate = rate  # of Adam; the paper's 0.0002
-        self.sigma_min = sigma_min  # least noise, for images in [0, 1]
-        self.sigma_max = sigma_max  # most noise, likewise
-        self.steps = steps  # of sampling; one run of the network each with euler, two with heun
+        if sigma_min >= sigma_max:
+            raise SettingError(
+                f"settings 'sigma_min' and 'sigma_max' got {sigma_min} and {sigma_max}, expected "
+                "0 < sigma_min < sigma_max"
+            )
+        self.width = width
+        self.fold = fold
+        self.batch = batch
+        self.rate = rate
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+        self.steps = steps
         self.solver = solver
 
     def build(self, side: int) -> Folded:
@@ -100,15 +106,6 @@ class NCSNpp(ScoreBased):
         sigmas = [*self.sigmas(torch.linspace(1, 0, steps, dtype=torch.float64)).tolist(), 0.0]
         walk = partial(transport, partial(score, network), sigmas, heun=self.solver == "heun")
         return walked(lambda noise: walk(noise * sigmas[0]), n, network, self.side, rng)
-
-    def _refuse_settings(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"setting 'steps' got {self.steps}, expected at least 1")
-        if not 0 < self.sigma_min < self.sigma_max:
-            raise UsageError(
-                f"settings 'sigma_min' and 'sigma_max' got {self.sigma_min} and {self.sigma_max}, "
-                "expected 0 < sigma_min < sigma_max"
-            )
 
 
 def score(network: Estimate, images: Tensor, sigmas: Tensor) -> Tensor:

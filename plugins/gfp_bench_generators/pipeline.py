@@ -6,9 +6,10 @@ them is run.
 
 import inspect
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
 import torch
+from annotated_types import Ge
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, UsageError, hookimpl, to_uint8
 from gfp_bench_generators._shared.libraries import library
@@ -37,17 +38,17 @@ class Pipeline(Generator):
 
     def __init__(
         self,
-        path: str = "",
-        steps: int | None = None,
-        guidance: float | None = None,
-        prompt: str | None = None,
-        download: bool = False,
+        path: Annotated[str, "a folder with model_index.json, or the hub's owner/name"] = "",
+        steps: Annotated[int | None, "of the scheduler; none: the pipeline's own number", Ge(1)] = None,
+        guidance: Annotated[float | None, "how strongly the prompt counts; none: the pipeline's own"] = None,
+        prompt: Annotated[str | None, "of every image; only for pipelines that want one"] = None,
+        download: Annotated[bool, "whether the hub may be asked; else only what is on disk is used"] = False,
     ) -> None:
-        self.path = path  # a folder with model_index.json, or the hub's owner/name
-        self.steps = steps  # of the scheduler; the pipeline's own number if None
-        self.guidance = guidance  # how strongly the prompt counts, likewise
-        self.prompt = prompt  # of every image; only for pipelines that want one
-        self.download = download  # whether the hub may be asked; else only what is on disk is used
+        self.path = path
+        self.steps = steps
+        self.guidance = guidance
+        self.prompt = prompt
+        self.download = download
         self.pipeline: Any = None  # of diffusers, untyped
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> NoReturn:

@@ -11,10 +11,11 @@ deviation is over the whole batch.
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,7 +23,7 @@ from gfp_bench import SILENT, Images, Monitor, Register, hookimpl, to_uint8
 from gfp_bench_generators._shared.gan import between, slopes
 from gfp_bench_generators._shared.networks import channels
 from gfp_bench_generators._shared.progressive import GrowingCritic, GrowingGenerator, blended, drawn_weights
-from gfp_bench_generators._shared.refusals import check_number, check_pool
+from gfp_bench_generators._shared.refusals import check_pool
 from gfp_bench_generators._shared.sampling import OneNetwork, decode
 from gfp_bench_generators._shared.stages import Stage, stages, train_stage
 from gfp_bench_generators._shared.training import Draw, descend, mixed
@@ -54,29 +55,29 @@ class ProGAN(OneNetwork):
 
     def __init__(
         self,
-        width: int = 8,
-        most: int = 64,
-        latent: int = 128,
-        batch: int = 16,
-        rate: float = 0.003,
-        penalty: float = 10.0,
-        drift: float = 0.001,
-        longer: float = 1.0,
-        fade: float = 0.5,
+        width: Annotated[int, "channels at the full side, twice as many at half of it and so on", Ge(1)] = 8,
+        most: Annotated[int, "channels at any resolution; the paper's is 512", Ge(1)] = 64,
+        latent: Annotated[int, "standard normal values, brought to the hypersphere; the paper's is 512", Ge(1)] = 128,
+        batch: Annotated[int, "images per step, the paper's up to 128 pixels", Ge(1)] = 16,
+        rate: Annotated[float, "Adam's learning rate, for both networks; the paper's is 0.001", Ge(0)] = 0.003,
+        penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 10.0,
+        drift: Annotated[float, "the weight of the squared verdicts on real images", Ge(0)] = 0.001,
+        longer: Annotated[
+            float,
+            "steps at a resolution against those at the one before; the paper's is 1",
+            Interval(ge=0.1, le=10),
+        ] = 1.0,
+        fade: Annotated[float, "share of a resolution's steps in which it is faded in", Interval(ge=0, le=1)] = 0.5,
     ) -> None:
-        check_number(self.name, "longer", longer, 0.1, 10)
-        check_number(self.name, "fade", fade, 0, 1)
-        for setting, value in {"width": width, "most": most, "latent": latent, "batch": batch}.items():
-            check_number(self.name, setting, value, 1, 1 << 16)
-        self.width = width  # channels at the full side, twice as many at half of it and so on
-        self.most = most  # channels at any resolution; the paper's 512
-        self.latent = latent  # standard normal values, brought to the hypersphere; the paper's 512
-        self.batch = batch  # images a step, the paper's up to 128 pixels
-        self.rate = rate  # of Adam, for both networks; the paper's 0.001
-        self.penalty = penalty  # the weight lambda of the gradient penalty
-        self.drift = drift  # the weight of the squared verdicts on real images
-        self.longer = longer  # steps at a resolution against those at the one before; the paper's 1
-        self.fade = fade  # share of a resolution's steps in which it is faded in
+        self.width = width
+        self.most = most
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.penalty = penalty
+        self.drift = drift
+        self.longer = longer
+        self.fade = fade
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Grow to the side of a pool of at least one batch of square images, a power of two from 8 up.

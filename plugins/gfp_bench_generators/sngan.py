@@ -8,10 +8,11 @@ comes before the up-sampling and after the down-sampling beside it: the same fun
 """
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
@@ -45,19 +46,27 @@ class SNGAN(GAN):
 
     def __init__(
         self,
-        width: int = 16,
-        discriminator_width: int = 16,
-        latent: int = 128,
-        batch: int = 32,
-        rate: float = 0.0002,
-        critic_steps: int = 5,
+        width: Annotated[
+            int,
+            "channels at the image's side and at half of it; the paper's is 256 everywhere",
+            Ge(1),
+        ] = 16,
+        discriminator_width: Annotated[
+            int,
+            "channels at half the image's side, in the discriminator; the paper's is 128 everywhere",
+            Ge(1),
+        ] = 16,
+        latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 128,
+        batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0002,
+        critic_steps: Annotated[int, "of the discriminator for each one of the generator", Ge(1)] = 5,
     ) -> None:
-        self.width = width  # channels at the image's side and at half of it; the paper's 256 everywhere
-        self.discriminator_width = discriminator_width  # channels at half the image's side; the paper's 128 everywhere
-        self.latent = latent  # standard normal values
-        self.batch = batch  # images a step; the paper's 64
-        self.rate = rate  # of Adam, for both networks
-        self.critic_steps = critic_steps  # of the discriminator for each one of the generator
+        self.width = width
+        self.discriminator_width = discriminator_width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.critic_steps = critic_steps
 
     def build(self, side: int) -> nn.Sequential:
         widths = channels(side, self.width)

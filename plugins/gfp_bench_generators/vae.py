@@ -7,9 +7,10 @@ Gaussians fitted to the encoded pool (Ghosh et al., arXiv:1903.12436, section 4)
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import nn
 
 from gfp_bench import SILENT, Generator, Images, Monitor, Register, hookimpl
@@ -43,13 +44,18 @@ class VAE(Generator):
     }
 
     def __init__(
-        self, width: int = 32, latent: int = 64, batch: int = 32, rate: float = 0.0005, mixture: int = 20
+        self,
+        width: Annotated[int, "channels at half the image's side", Ge(1)] = 32,
+        latent: Annotated[int, "standard normal values, as a prior", Ge(1)] = 64,
+        batch: Annotated[int, "images per step", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate", Ge(0)] = 0.0005,
+        mixture: Annotated[int, "Gaussians that the latents of samples follow", Ge(1)] = 20,
     ) -> None:
-        self.width = width  # channels at half the image's side
-        self.latent = latent  # standard normal values, as a prior
-        self.batch = batch  # images a step
-        self.rate = rate  # of Adam
-        self.mixture = mixture  # Gaussians that the latents of samples follow
+        self.width = width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.mixture = mixture
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         check_pool(self.name, pool, self.batch)

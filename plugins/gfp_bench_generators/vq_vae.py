@@ -10,18 +10,19 @@ prior learns the averaged encoder's codes.
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gfp_bench import SILENT, Images, Monitor, Register, UsageError, hookimpl, to_uint8
+from gfp_bench import SILENT, Images, Monitor, Register, hookimpl, to_uint8
 from gfp_bench_generators._shared.networks import channels, fresh
 from gfp_bench_generators._shared.pixelcnn import PixelCNN
 from gfp_bench_generators._shared.quantisation import Autoencoder, Codebook, straight_through
-from gfp_bench_generators._shared.refusals import check_number, check_pool
+from gfp_bench_generators._shared.refusals import check_pool
 from gfp_bench_generators._shared.sampling import OneNetwork, decode
 from gfp_bench_generators._shared.stages import Stage, stages, train_stage
 from gfp_bench_generators._shared.training import Draw, descend, mixed, to_unit
@@ -53,47 +54,52 @@ class VQVAE(OneNetwork):
 
     def __init__(
         self,
-        width: int = 64,
-        codes: int = 256,
-        values: int = 32,
-        factor: int = 4,
-        codebook: Literal["ema", "loss"] = "ema",
-        decay: float = 0.99,
-        least: float = 0.1,
-        commitment: float = 0.25,
-        batch: int = 32,
-        rate: float = 0.0005,
-        share: float = 0.5,
-        prior_width: int = 64,
-        prior_layers: int = 6,
-        reach: int = 2,
-        prior_rate: float = 0.0005,
+        width: Annotated[int, "channels of the autoencoder; the paper's is 256", Ge(4)] = 64,
+        codes: Annotated[int, "entries of the codebook; the paper's is 512", Ge(2)] = 256,
+        values: Annotated[int, "of an entry; the paper's is 64", Ge(1)] = 32,
+        factor: Annotated[Literal[2, 4, 8], "the image's side against that of the map of codes"] = 4,
+        codebook: Annotated[
+            Literal["ema", "loss"],
+            "entries follow their encodings' moving average (appendix A.1) or a loss (eq. 3)",
+        ] = "ema",
+        decay: Annotated[float, "of the moving average, per step", Interval(ge=0, le=1)] = 0.99,
+        least: Annotated[
+            float,
+            "part of the mean number of encodings below which an entry begins anew; the paper's is 0",
+            Interval(ge=0, le=1),
+        ] = 0.1,
+        commitment: Annotated[
+            float,
+            "weight of the encodings' distance from their entries, the paper's beta",
+            Interval(ge=0, le=1e6),
+        ] = 0.25,
+        batch: Annotated[int, "images per step; the paper's is 128", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate for the autoencoder; the paper's is 0.0002", Ge(0)] = 0.0005,
+        share: Annotated[
+            float,
+            "of the steps that the autoencoder takes; the prior has the rest",
+            Interval(ge=0, le=1),
+        ] = 0.5,
+        prior_width: Annotated[int, "channels of the PixelCNN", Ge(1)] = 64,
+        prior_layers: Annotated[int, "gated layers of the PixelCNN", Ge(1)] = 6,
+        reach: Annotated[int, "rows above and columns to the left that one layer sees", Ge(1)] = 2,
+        prior_rate: Annotated[float, "Adam's learning rate for the prior", Ge(0)] = 0.0005,
     ) -> None:
-        counts = {"values": values, "batch": batch, "prior_width": prior_width, "reach": reach}
-        for setting, value in {**counts, "prior_layers": prior_layers}.items():
-            check_number(self.name, setting, value, 1, 1 << 16)
-        check_number(self.name, "codes", codes, 2, 1 << 16)
-        check_number(self.name, "width", width, 4, 1 << 16)
-        check_number(self.name, "commitment", commitment, 0, 1e6)
-        for setting, fraction in {"decay": decay, "least": least, "share": share}.items():
-            check_number(self.name, setting, fraction, 0, 1)
-        if factor not in (2, 4, 8):
-            raise UsageError(f"setting 'factor' of {self.name!r} is {factor}, expected 2, 4 or 8")
-        self.width = width  # channels of the autoencoder; the paper's 256
-        self.codes = codes  # entries of the codebook; the paper's 512
-        self.values = values  # of an entry; the paper's 64
-        self.factor = factor  # the image's side against that of the map of codes
-        self.codebook = codebook  # entries follow their encodings' moving average (appendix A.1) or a loss (eq. 3)
-        self.decay = decay  # of the moving average, a step
-        self.least = least  # part of the mean number of encodings below which an entry begins anew; the paper's 0
-        self.commitment = commitment  # weight of the encodings' distance from their entries, the paper's beta
-        self.batch = batch  # images a step; the paper's 128
-        self.rate = rate  # of Adam for the autoencoder; the paper's 0.0002
-        self.share = share  # of the steps that the autoencoder takes; the prior has the rest
-        self.prior_width = prior_width  # channels of the PixelCNN
-        self.prior_layers = prior_layers  # gated layers
-        self.reach = reach  # rows above and columns to the left that one layer sees
-        self.prior_rate = prior_rate  # of Adam for the prior
+        self.width = width
+        self.codes = codes
+        self.values = values
+        self.factor = factor
+        self.codebook = codebook
+        self.decay = decay
+        self.least = least
+        self.commitment = commitment
+        self.batch = batch
+        self.rate = rate
+        self.share = share
+        self.prior_width = prior_width
+        self.prior_layers = prior_layers
+        self.reach = reach
+        self.prior_rate = prior_rate
 
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Learn from a pool of at least one batch of square images, their side a power of two from 8 up.

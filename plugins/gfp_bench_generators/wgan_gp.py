@@ -5,9 +5,10 @@ Differs from the paper: plain convolutional networks and no residual ones, batch
 where faster; samples come from averaged weights.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
@@ -40,19 +41,19 @@ class WGANGP(GAN):
 
     def __init__(
         self,
-        width: int = 24,
-        latent: int = 128,
-        batch: int = 32,
-        rate: float = 0.0001,
-        critic_steps: int = 5,
-        penalty: float = 10.0,
+        width: Annotated[int, "channels at half the image's side", Ge(1)] = 24,
+        latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 128,
+        batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
+        rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0001,
+        critic_steps: Annotated[int, "of the critic for each one of the generator", Ge(1)] = 5,
+        penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 10.0,
     ) -> None:
-        self.width = width  # channels at half the image's side
-        self.latent = latent  # standard normal values
-        self.batch = batch  # images a step; the paper's 64
-        self.rate = rate  # of Adam, for both networks
-        self.critic_steps = critic_steps  # of the critic for each one of the generator
-        self.penalty = penalty  # the weight lambda
+        self.width = width
+        self.latent = latent
+        self.batch = batch
+        self.rate = rate
+        self.critic_steps = critic_steps
+        self.penalty = penalty
 
     def build(self, side: int) -> nn.Sequential:
         return enlarging(side, self.width, self.latent, lambda: nn.Upsample(scale_factor=2))

@@ -6,15 +6,16 @@ DeepFakes with simple features", arXiv:1911.00686, as the authors' published exp
 
 import math
 from functools import cache
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from scipy.interpolate import interp1d
 from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
 from gfp_bench_methods._shared.features import gather, luma
-from gfp_bench_methods._shared.settings import check_choice, check_positive
 from gfp_bench_methods._shared.svm import Kernel, fit_kernel_machine, kernel_scores
 
 _EPSILON = 1e-8  # added to the complex spectrum, so that a zero has a logarithm
@@ -42,24 +43,28 @@ class Durall20(Method):
 
     def __init__(
         self,
-        classifier: str = "rbf",
-        c: float = 6.37,
-        gamma: float = 0.86,
-        norm: str = "first",
-        length: int | None = None,
+        classifier: Annotated[
+            Literal["rbf", "linear", "poly"],
+            "the support vector machine's kernel; poly is of degree 3",
+        ] = "rbf",
+        c: Annotated[float, "the machine's penalty", Gt(0)] = 6.37,
+        gamma: Annotated[float, "width of the kernel, as a factor of x.y or |x - y|^2", Gt(0)] = 0.86,
+        norm: Annotated[
+            Literal["first", "none", "minmax"],
+            "a profile is divided by its first value, left as it is, or scaled to [0, 1]",
+        ] = "first",
+        length: Annotated[
+            int | None,
+            "values that a profile is resampled to before that, 80 in the authors' CelebA; none: as it comes",
+            Ge(2),
+        ] = None,
     ) -> None:
-        check_choice(self.name, "classifier", classifier, ("rbf", "linear", "poly"))
-        check_choice(self.name, "norm", norm, ("first", "none", "minmax"))
-        check_positive(self.name, "c", c)
-        check_positive(self.name, "gamma", gamma)
-        self.classifier = classifier  # the SVM's kernel; poly is of degree 3
-        self.c, self.gamma = c, gamma  # its penalty, and its width as of x.y or |x - y|^2
-        if length is not None:
-            check_positive(self.name, "length", length - 1)
+        self.classifier = classifier
+        self.c, self.gamma = c, gamma
         self.length = (
             length  # values to which a profile is resampled before that, 80 in the authors' CelebA; None: as is
         )
-        self.norm = norm  # a profile is divided by its first value, left, or scaled to [0, 1]
+        self.norm = norm
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         features, labels = gather(self.features, train)

@@ -4,14 +4,16 @@ Source: Yu et al., "Attributing fake images to GANs", ICCV 2019, arXiv:1811.0818
 grid is that of Frank et al., "Leveraging frequency analysis for deep fake image recognition", arXiv:2003.08685.
 """
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
 from gfp_bench_methods._shared.features import balanced_accuracy
 from gfp_bench_methods._shared.neighbours import nearest
-from gfp_bench_methods._shared.settings import check_positive
 
 _GRID = (1, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
 _BATCH = 256  # images read at once
@@ -32,10 +34,15 @@ class Knn(Method):
     stochastic = False
     deviations = ("k = 5 unless set (paper: not given)",)
 
-    def __init__(self, k: int | None = 5) -> None:
-        if k is not None:
-            check_positive(self.name, "k", k)
-        self.k = k  # voters; None: the best of 1, 3, 5, 9, ..., 1025 on the validation images
+    def __init__(
+        self,
+        k: Annotated[
+            int | None,
+            "training images that vote; none: the best of 1, 3, 5, 9, ..., 1025 on the validation images",
+            Ge(1),
+        ] = 5,
+    ) -> None:
+        self.k = k
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Keep the training images.

@@ -5,6 +5,7 @@ definitions 2.1 and 2.2; network and optimiser as in the authors' released code.
 """
 
 from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ from gfp_bench import (
 )
 from gfp_bench_methods._shared.neighbours import nearest
 from gfp_bench_methods._shared.resnet20 import ResNet20
-from gfp_bench_methods._shared.settings import check_choice
 from gfp_bench_methods._shared.training import Length, Schedule, train_network
 
 _BATCH = 36
@@ -50,16 +50,22 @@ class ManiFpt(Method):
     weights = "scratch"
 
     def __init__(
-        self, space: str = "rgb", real_policy: str = "leave_one_out", classifier: str = "resnet20", budget: str = "full"
+        self,
+        space: Annotated[
+            Literal["rgb", "freq"],
+            "where artifacts are taken: pixels, or log magnitudes of their spectra",
+        ] = "rgb",
+        real_policy: Annotated[
+            Literal["leave_one_out", "zero"],
+            "zero: a real training image is its own neighbour, as in the released code",
+        ] = "leave_one_out",
+        classifier: Annotated[Literal["resnet20"], "that of the released code"] = "resnet20",
+        budget: Annotated[Literal["full", "smoke"], "full: 20 epochs; smoke: 4 epochs of at most 504 images"] = "full",
     ) -> None:
-        check_choice(self.name, "space", space, ("rgb", "freq"))
-        check_choice(self.name, "real_policy", real_policy, ("leave_one_out", "zero"))
-        check_choice(self.name, "classifier", classifier, ("resnet20",))
-        check_choice(self.name, "budget", budget, _FIT)
-        self.space = space  # where artifacts are taken: pixels, or log magnitudes of their spectra
-        self.real_policy = real_policy  # zero: a real training image is its own neighbour, as in the released code
-        self.classifier = classifier  # that of the released code
-        self.budget = budget  # full: 20 epochs; smoke: 4 epochs of at most 504 images
+        self.space = space
+        self.real_policy = real_policy
+        self.classifier = classifier
+        self.budget = budget
         self.deviations = (
             "ResNet-20 from scratch, as in the released code (paper: pretrained ResNet-50)",
             f"{_FIT[budget].phrase(_BATCH)}, the best on validation images kept (released code: 180 epochs)",

@@ -6,11 +6,13 @@ Readings of ours, as the paper is silent: an intensity is the value of any chann
 generator's last layer seldom saturates is a channel; the penalty is chosen on validation images (``c``).
 """
 
+from typing import Annotated, Literal
+
 import torch
+from annotated_types import Gt
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
 from gfp_bench_methods._shared.features import balanced_accuracy, gather, luma, spread
-from gfp_bench_methods._shared.settings import check_choice, check_positive
 from gfp_bench_methods._shared.svm import fit_linear_machine, linear_scores
 
 _OVER = (240, 245, 250, 255)  # counted from here up
@@ -37,12 +39,20 @@ class McCloskey18(Method):
         "features standardised, one SVM per source against the rest (paper: real against GAN)",
     )
 
-    def __init__(self, intensity: str = "all", c: float | None = None) -> None:
-        check_choice(self.name, "intensity", intensity, ("all", "grey", "channel"))
-        if c is not None:
-            check_positive(self.name, "c", c)
-        self.intensity = intensity  # what is counted: all three channels together, luma, or each channel by itself
-        self.c = c  # the SVM's penalty; None: the best of 0.01, 0.1, ..., 10000 on the validation images
+    def __init__(
+        self,
+        intensity: Annotated[
+            Literal["all", "grey", "channel"],
+            "what is counted: all three channels together, luma, or each channel by itself",
+        ] = "all",
+        c: Annotated[
+            float | None,
+            "the machine's penalty; none: the best of 0.01, 0.1, ..., 10000 on the validation images",
+            Gt(0),
+        ] = None,
+    ) -> None:
+        self.intensity = intensity
+        self.c = c
         self.deviations = (
             *self.deviations,
             {

@@ -5,7 +5,7 @@ arXiv:1811.08180, section 3.1 and figure 2(a); widths, equalised learning rate a
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,6 @@ from gfp_bench import (
     Scores,
     hookimpl,
 )
-from gfp_bench_methods._shared.settings import check_choice
 from gfp_bench_methods._shared.training import Length, Schedule, train_network
 
 _BATCH = 32
@@ -49,9 +48,11 @@ class Yu19(Method):
     version = 1
     weights = "scratch"
 
-    def __init__(self, budget: str = "full") -> None:
-        check_choice(self.name, "budget", budget, _FIT)
-        self.budget = budget  # full: 20 epochs; smoke: 4 epochs of at most 480 images
+    def __init__(
+        self,
+        budget: Annotated[Literal["full", "smoke"], "full: 20 epochs; smoke: 4 epochs of at most 480 images"] = "full",
+    ) -> None:
+        self.budget = budget
         self.deviations = (
             f"{_FIT[budget].phrase(_BATCH)}, the best on validation images kept (paper: 10^8 images)",
             f"immunised for {_IMMUNISE[budget].phrase(_BATCH)} at a tenth of the rate (paper: not given)",

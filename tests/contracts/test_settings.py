@@ -1,12 +1,22 @@
+import inspect
 import json
-from typing import Literal
+import pickle
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Gt, Interval, Lt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfp_bench.contracts.settings import Setting, parse_spec, resolved_settings
-from gfp_bench.errors import PluginError, UsageError
+from gfp_bench.contracts.settings import (
+    Configurable,
+    Setting,
+    SettingFacts,
+    described_settings,
+    parse_spec,
+    resolved_settings,
+)
+from gfp_bench.errors import PluginError, SettingError, UsageError
 
 
 class Plugin:
@@ -145,3 +155,74 @@ class Open:
 def test_a_signature_that_breaks_the_contract_is_named(cls: type, problem: str) -> None:
     with pytest.raises(PluginError, match=problem):
         resolved_settings(cls, {})
+
+
+class Bounded(Configurable):
+    name = "bounded"
+
+    def __init__(
+        self,
+        share: Annotated[float, "part of a side", Interval(ge=0, le=1)] = 0.5,
+        count: Annotated[int | None, "of images; none: all", Gt(0)] = None,
+        kind: Annotated[Literal["a", "b"] | float, "by name or number", Lt(5)] = "a",
+    ) -> None:
+        self.share, self.count, self.kind = share, count, kind
+
+
+class Derived(Bounded):
+    pass
+
+
+@pytest.mark.parametrize("cls", [Bounded, Derived])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"share": 1.5}, "setting 'share' of 'bounded' got 1.5, expected float from 0 to 1$"),
+        ({"count": 0}, "setting 'count' of 'bounded' got 0, expected int above 0 or None$"),
+        ({"kind": 5.0}, "got 5.0, expected 'a' or 'b' or float below 5$"),
+        ({"kind": "c"}, "got 'c', expected 'a' or 'b' or float below 5$"),
+        ({"cuont": 3}, "unknown bounded setting 'cuont'; did you mean 'count'"),
+    ],
+)
+def test_settings_are_checked_in_python_as_on_the_command_line(
+    cls: type[Bounded], settings: dict[str, Setting], message: str
+) -> None:
+    for make in (lambda: cls(**settings), lambda: resolved_settings(cls, settings)):  # type: ignore[arg-type]
+        with pytest.raises(SettingError, match=message) as caught:
+            make()
+        assert isinstance(caught.value, UsageError) and isinstance(caught.value, ValueError)
+
+
+def test_bounds_hold_for_numbers_alone_and_include_their_ends() -> None:
+    made = Bounded(1.0, count=None, kind="b")
+    assert (made.share, made.count, made.kind) == (1.0, None, "b")
+    assert Bounded(share=0).share == 0.0
+    assert type(Bounded(share=0).share) is float
+
+
+def test_python_refuses_a_setting_that_is_given_twice() -> None:
+    with pytest.raises(TypeError, match="multiple values for argument 'share'"):
+        Bounded(0.5, share=0.5)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="positional arguments"):
+        Bounded(0.5, 1, "a", 4)  # type: ignore[call-arg]
+
+
+def test_a_checked_class_keeps_its_signature_and_is_pickled() -> None:
+    assert list(inspect.signature(Bounded).parameters) == ["share", "count", "kind"]
+    assert vars(pickle.loads(pickle.dumps(Bounded(0.25)))) == {"share": 0.25, "count": None, "kind": "a"}
+
+
+def test_settings_are_described() -> None:
+    facts = described_settings(Bounded)
+    assert facts[0] == SettingFacts("share", 0.5, "float from 0 to 1", "part of a side")
+    assert facts[1] == SettingFacts("count", None, "int above 0 or None", "of images; none: all")
+    assert [one.name for one in described_settings(Plugin)] == list(inspect.signature(Plugin).parameters)
+    assert {one.explanation for one in described_settings(Plugin)} == {""}
+
+
+def test_a_default_out_of_bounds_is_the_plugins_fault() -> None:
+    class Wrong:
+        def __init__(self, share: Annotated[float, "part", Interval(ge=0, le=1)] = 2.0) -> None: ...
+
+    with pytest.raises(PluginError, match=r"has the default 2\.0, expected float from 0 to 1"):
+        resolved_settings(Wrong, {})

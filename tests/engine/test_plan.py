@@ -85,7 +85,7 @@ def test_a_ladder_is_attacked_only(toy: Manifest, plugins: Plugins) -> None:
 @pytest.mark.parametrize(
     ("ladder", "message"),
     [
-        ({"severities": (90, 0)}, r"'jpeg': setting low=0, expected a whole number from 1 to 100"),
+        ({"severities": (90, 0)}, r"setting 'high' of 'jpeg' got 0, expected int from 1 to 100"),
         ({"severities": (90.5,)}, r"setting 'high' of 'jpeg' got 90\.5, expected int"),
         ({"vary": ("quality",)}, "unknown jpeg setting 'quality'"),
         ({"name": "jpg"}, "unknown attack 'jpg'; did you mean 'jpeg'"),

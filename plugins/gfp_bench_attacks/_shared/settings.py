@@ -1,46 +1,25 @@
-"""What settings of attacks may be; every refusal names the setting, its value and what was expected."""
+"""What settings of attacks must have in common; every refusal names them, their values and what was expected."""
 
-from collections.abc import Collection
-
-
-def check_interval(low: float, high: float, least: float, most: float, *, whole: bool = False) -> None:
-    """Accept ``least <= low <= high <= most``, whole numbers only if ``whole``.
-
-    Raises:
-        ValueError: If a limit is no such number.
-    """
-    check_number("low", low, least, most, whole=whole)
-    check_number("high", high, low, most, whole=whole)
+from gfp_bench import SettingError
 
 
-def check_number(setting: str, value: float, least: float, most: float, *, whole: bool = False) -> None:
-    """Accept a number from ``least`` to ``most``, a whole one only if ``whole``.
+def check_order(**ends: float) -> None:
+    """Accept the two ends of a range, given by their names, the lower one first.
 
     Raises:
-        ValueError: If ``value`` is anything else, a truth value or not-a-number included.
+        SettingError: If the first one is above the second.
     """
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-        kind = "a whole number" if whole else "a number"
-        raise ValueError(f"setting {setting}={value!r}, expected {kind} from {least} to {most}")
+    (first, low), (second, high) = ends.items()
+    if low > high:
+        raise SettingError(f"settings {first}={low!r} and {second}={high!r} are no range, expected {first} <= {second}")
 
 
-def check_window(setting: str, value: int, least: int, most: int) -> None:
-    """Accept an odd whole number from ``least`` to ``most``: the side of a window with a middle.
+def check_odd(**sides: int) -> None:
+    """Accept odd numbers, given by their names: sides of windows with a middle.
 
     Raises:
-        ValueError: If ``value`` is anything else.
+        SettingError: If one is even.
     """
-    check_number(setting, value, least, most, whole=True)
-    if value % 2 == 0:
-        raise ValueError(f"setting {setting}={value}, expected an odd number, the side of a window with a middle")
-
-
-def check_choice(setting: str, value: object, choices: Collection[str]) -> None:
-    """Accept one of ``choices``.
-
-    Raises:
-        ValueError: If ``value`` is none of them.
-    """
-    if value not in choices:
-        raise ValueError(f"setting {setting}={value!r}, expected one of {', '.join(choices)}")
+    for name, side in sides.items():
+        if side % 2 == 0:
+            raise SettingError(f"setting {name}={side}, expected an odd number, the side of a window with a middle")

@@ -68,10 +68,6 @@ class ScoreBased(OneNetwork):
     def _draw(self, network: nn.Module, n: int, rng: torch.Generator, steps: int) -> Images:
         """Return n images that a network makes in some steps."""
 
-    @abstractmethod
-    def _refuse_settings(self) -> None:
-        """Raise a `UsageError` if the settings do not fit."""
-
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Learn from a pool of at least one batch of square images.
 
@@ -79,7 +75,6 @@ class ScoreBased(OneNetwork):
             UsageError: If a setting or the pool does not fit.
             FloatingPointError: If the training diverges.
         """
-        self._refuse_settings()
         check_pool(self.name, pool, self.batch)
         self.side = pool.shape[-1]
         network = drawn(partial(self.build, self.side), rng).to(pool.device)
@@ -106,7 +101,6 @@ class ScoreBased(OneNetwork):
         ).eval()
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        self._refuse_settings()
         return self._draw(self.network, n, rng, self.steps)
 
 

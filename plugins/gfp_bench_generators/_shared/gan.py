@@ -3,7 +3,6 @@
 A plugin brings its networks, its two losses and its settings; the rest is here once.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 
 from gfp_bench import SILENT, Images, Monitor
 from gfp_bench_generators._shared.networks import channels_last, fresh
-from gfp_bench_generators._shared.refusals import check_number, check_pool
+from gfp_bench_generators._shared.refusals import check_pool
 from gfp_bench_generators._shared.sampling import OneNetwork, decode, load_network
 from gfp_bench_generators._shared.training import Draw, descend, mixed, recalibrate, train
 
@@ -72,7 +71,7 @@ class GAN(OneNetwork):
             UsageError: If a setting or the pool does not fit.
             FloatingPointError: If the training diverges.
         """
-        self._refuse(pool)
+        check_pool(self.name, pool, self.batch)
         self.side = pool.shape[-1]
         generator = fresh(self.build(self.side), rng, self.deviations[0]).to(pool.device)
         critic = fresh(self.build_critic(self.side), rng, self.deviations[1]).to(pool.device)
@@ -130,13 +129,6 @@ class GAN(OneNetwork):
 
     def _settled(self, network: nn.Module, pool: Images, rng: torch.Generator, when: str) -> nn.Module:
         return recalibrate(network, (self._latents(self.batch, rng).to(pool.device) for _ in range(_SETTLING[when])))
-
-    def _refuse(self, pool: Images) -> None:
-        """Raise if a whole number among the settings is below 1, another below 0, or the pool does not fit."""
-        for name, value in vars(self).items():
-            if isinstance(value, int | float):
-                check_number(self.name, name, value, 1 if isinstance(value, int) else 0, math.inf)
-        check_pool(self.name, pool, self.batch)
 
 
 def judged(critic: Score, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

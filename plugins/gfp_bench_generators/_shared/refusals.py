@@ -1,16 +1,6 @@
-"""What settings and pools may be; every refusal names the generator, the value and what was expected."""
+"""What pools may be; every refusal names the generator, the value and what was expected."""
 
 from gfp_bench import Images, UsageError
-
-
-def check_number(generator: str, setting: str, value: float, least: float, most: float) -> None:
-    """Accept a number from ``least`` to ``most``.
-
-    Raises:
-        UsageError: If ``value`` is anything else.
-    """
-    if not least <= value <= most:
-        raise UsageError(f"setting {setting!r} of {generator!r} is {value}, expected a number from {least} to {most}")
 
 
 def check_pool(generator: str, pool: Images, batch: int) -> None:

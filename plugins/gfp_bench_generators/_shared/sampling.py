@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gfp_bench import Generator, Images, load_state, save_state, to_uint8
-from gfp_bench.contracts.state import State
+from gfp_bench import Generator, Images, State, load_state, save_state, to_uint8
 
 _FILE = "generator.safetensors"
 _BATCH = 256

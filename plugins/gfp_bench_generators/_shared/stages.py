@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gfp_bench import Images, Monitor, UsageError
-from gfp_bench.contracts.state import State
+from gfp_bench import Images, Monitor, State, UsageError
 from gfp_bench_generators._shared.training import Network, Update, train
 
 

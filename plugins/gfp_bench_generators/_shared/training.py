@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from gfp_bench import Images, Monitor, UsageError
-from gfp_bench.contracts.state import State
-from gfp_bench.machine import has_matrix_units
+from gfp_bench import Images, Monitor, State, UsageError, has_matrix_units
 
 Network = TypeVar("Network", bound=nn.Module)
 

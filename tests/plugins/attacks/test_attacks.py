@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gfp_bench_attacks
-from gfp_bench import ImageRng, Perturbation
+from gfp_bench import ImageRng, Perturbation, UsageError
 from gfp_bench_attacks._shared.threads import in_parts
 
 MODULES = [
@@ -128,14 +128,15 @@ def described(kinds: tuple[type, ...]) -> list[tuple[type[Perturbation], str, ty
 @pytest.mark.parametrize(("attack", "setting", "kind"), described((int, float)))
 def test_a_severity_that_does_not_exist_is_refused(attack: type[Perturbation], setting: str, kind: type) -> None:
     for value in [-1, 10**9, True, *([float("nan"), float("inf")] if kind is float else [])]:
-        message = rf"setting {setting}={value}, expected (a|a whole) number from "
+        message = rf"setting '{setting}' of '{attack.name}' got {value}, expected {kind.__name__} from "
         with pytest.raises(ValueError, match=message):
             attack(**{setting: value})
 
 
 @pytest.mark.parametrize(("attack", "setting", "kind"), described((str,)))
 def test_a_reading_that_does_not_exist_is_refused(attack: type[Perturbation], setting: str, kind: type) -> None:
-    with pytest.raises(ValueError, match=rf"setting {setting}='no-such', expected "):
+    message = rf"'{setting}' .*got 'no-such', expected |{setting}='no-such'|unknown attack 'no-such'"
+    with pytest.raises(UsageError if setting == "steps" else ValueError, match=message):
         attack(**{setting: kind("no-such")})
 
 

@@ -79,11 +79,11 @@ def test_every_kernel_is_drawn_equally_often() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"smallest": 0}, "smallest=0, expected a whole number from 1 to 31"),
+        ({"smallest": 0}, "got 0, expected int from 1 to 31"),
         ({"smallest": 2}, "smallest=2, expected an odd number"),
-        ({"smallest": 7, "largest": 5}, "largest=5, expected a whole number from 7 to 31"),
-        ({"sigma": "opencv"}, "sigma='opencv', expected opencv0, frank4 or a number"),
-        ({"sigma": 0.0}, "sigma=0.0, expected a number from 0.1 to 100"),
+        ({"smallest": 7, "largest": 5}, "smallest=7 and largest=5 are no range"),
+        ({"sigma": "opencv"}, "got 'opencv', expected float from 0.1 to 100 or 'opencv0' or 'frank4'"),
+        ({"sigma": 0.0}, "got 0.0, expected float from 0.1 to 100"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

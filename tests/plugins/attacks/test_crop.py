@@ -125,10 +125,10 @@ def test_removed_pixels_leave_no_trace() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"low": -0.1}, "low=-0.1, expected a number from 0 to 0.99"),
-        ({"high": 1.0}, "high=1.0, expected a number from 0.05 to 0.99"),
-        ({"offset": "left"}, "offset='left', expected one of uniform, corner, centre, frank"),
-        ({"resample": "cubic"}, "resample='cubic', expected one of bilinear, bicubic, lanczos, opencv"),
+        ({"low": -0.1}, "got -0.1, expected float from 0 to 0.99"),
+        ({"high": 1.0}, "got 1.0, expected float from 0 to 0.99"),
+        ({"offset": "left"}, "got 'left', expected 'uniform' or 'corner' or 'centre' or 'frank'"),
+        ({"resample": "cubic"}, "got 'cubic', expected 'bilinear' or 'bicubic' or 'lanczos' or 'opencv'"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

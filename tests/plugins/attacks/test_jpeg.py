@@ -99,10 +99,10 @@ def test_parts_of_a_large_batch_are_put_together(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"low": 0}, "low=0, expected a whole number from 1 to 100"),
-        ({"low": 50, "high": 40}, "high=40, expected a whole number from 50 to 100"),
-        ({"high": 101}, "high=101, expected a whole number from 10 to 100"),
-        ({"subsampling": "4:1:1"}, "subsampling='4:1:1', expected one of 4:2:0, 4:4:4, 4:2:0-bgr, 4:4:4-bgr"),
+        ({"low": 0}, "got 0, expected int from 1 to 100"),
+        ({"low": 50, "high": 40}, "low=50 and high=40 are no range"),
+        ({"high": 101}, "got 101, expected int from 1 to 100"),
+        ({"subsampling": "4:1:1"}, "got '4:1:1', expected '4:2:0' or '4:4:4'"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

@@ -61,10 +61,10 @@ def test_franks_code_cuts_fractions_off(rng: ImageRng) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"low": -1.0}, "low=-1.0, expected a number from 0 to"),
-        ({"low": 30.0}, "high=20.0, expected a number from 30.0 to"),
-        ({"high": float("nan")}, "high=nan, expected a number"),
-        ({"interpretation": "sigma"}, "interpretation='sigma', expected one of variance, std, frank, l2"),
+        ({"low": -1.0}, "'low' of 'noise' got -1.0, expected float from 0 to 65025"),
+        ({"low": 30.0}, "low=30.0 and high=20.0 are no range"),
+        ({"high": float("nan")}, "got nan, expected float"),
+        ({"interpretation": "sigma"}, "got 'sigma', expected 'variance' or 'std' or 'frank' or 'l2'"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: dict[str, object], message: str) -> None:

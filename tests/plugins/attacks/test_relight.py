@@ -82,7 +82,7 @@ def test_a_flat_image_faces_the_viewer() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"first": -1.0}, "first=-1.0, expected a number from 0 to 10"),
+        ({"first": -1.0}, "got -1.0, expected float from 0 to 10"),
         ({"normals": "face"}, "normals='face', expected one of hemisphere, image"),
     ],
 )

@@ -52,10 +52,10 @@ def test_flip_leaves_some_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("attack", "options", "message"),
     [
-        (Gamma, {"low": 0.0}, "low=0.0, expected a number from 0.01 to 100"),
-        (Contrast, {"high": 0.1}, "high=0.1, expected a number from 0.5 to 100"),
-        (Flip, {"direction": "left"}, "direction='left', expected one of horizontal, vertical, both"),
-        (Flip, {"probability": 2.0}, "probability=2.0, expected a number from 0 to 1"),
+        (Gamma, {"low": 0.0}, "got 0.0, expected float from 0.01 to 100"),
+        (Contrast, {"high": 0.1}, "low=0.5 and high=0.1 are no range"),
+        (Flip, {"direction": "left"}, "got 'left', expected 'horizontal' or 'vertical' or 'both'"),
+        (Flip, {"probability": 2.0}, "got 2.0, expected float from 0 to 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(attack: type, options: dict[str, object], message: str) -> None:

@@ -26,5 +26,5 @@ def test_attack_is_pillows(threads: int) -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="high=101, expected a whole number from 10 to 100"):
+    with pytest.raises(ValueError, match="got 101, expected int from 0 to 100"):
         Webp(high=101)

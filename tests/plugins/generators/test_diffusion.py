@@ -46,14 +46,14 @@ def test_samples_do_not_depend_on_each_other(
 @pytest.mark.parametrize(
     ("cls", "settings", "words"),
     [
-        (DDPM, {"steps": 0}, "'steps' got 0"),
-        (DDPM, {"steps": 1001}, "'steps' got 1001, expected 1 to 1000"),
-        (DDPM, {"eta": 1.5}, "'eta' got 1.5"),
+        (DDPM, {"steps": 0}, "'steps' of 'ddpm' got 0"),
+        (DDPM, {"steps": 1001}, "'steps' of 'ddpm' got 1001, expected 1 to 1000"),
+        (DDPM, {"eta": 1.5}, "'eta' of 'ddpm' got 1.5"),
         (DDPM, {"width": 20}, "'width' got 20, expected a multiple of 16"),
         (NCSNpp, {"width": 12}, "'width' got 12, expected a multiple of 8"),
-        (NCSNpp, {"fold": 0}, "'fold' got 0"),
-        (NCSNpp, {"steps": 0}, "'steps' got 0"),
-        (NCSNpp, {"sigma_min": 0.0}, "got 0.0 and 50.0"),
+        (NCSNpp, {"fold": 0}, "'fold' of 'ncsnpp' got 0"),
+        (NCSNpp, {"steps": 0}, "'steps' of 'ncsnpp' got 0"),
+        (NCSNpp, {"sigma_min": 60.0}, "got 60.0 and 50.0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

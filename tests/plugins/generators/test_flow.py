@@ -136,7 +136,7 @@ def test_weights_come_from_the_stream_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"), [({"depth": 0}, "'depth' and 'width' got 0 and 4"), ({"temperature": -1.0}, "got -1.0")]
+    ("settings", "words"), [({"depth": 0}, "'depth' of 'glow' got 0"), ({"temperature": -1.0}, "got -1.0")]
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, float], words: str, pool: torch.Tensor) -> None:
     with pytest.raises(UsageError, match=words):

@@ -49,7 +49,7 @@ def test_divergence_of_the_prior_counts_all_steps(pool: torch.Tensor, monkeypatc
     ],
 )
 def test_other_settings_are_refused(name: str, setting: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"setting '{setting}' of '{name}' is {value}, expected"):
+    with pytest.raises(UsageError, match=f"setting '{setting}' of '{name}' got {value}, expected"):
         tiny(name, **{setting: value})
 
 

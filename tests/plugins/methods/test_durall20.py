@@ -106,8 +106,8 @@ def test_machine_scores_are_scikit_learns(classifier, n_sources: int) -> None:
     [
         ({"classifier": "tree"}, "'tree', expected 'rbf' or"),
         ({"norm": "last"}, "'last', expected 'first'"),
-        ({"c": -1.0}, "-1.0, expected a number above 0"),
-        ({"gamma": 0.0}, "0.0, expected a number above 0"),
+        ({"c": -1.0}, "-1.0, expected float above 0"),
+        ({"gamma": 0.0}, "0.0, expected float above 0"),
     ],
 )
 def test_strange_settings_are_refused(settings, message) -> None:

@@ -93,7 +93,7 @@ def test_k_is_chosen_on_the_validation_images(make_set, rng) -> None:
 
 
 def test_strange_k_is_refused(three_scenes, rng) -> None:
-    with pytest.raises(ValueError, match="'k' of 'knn' got 0, expected a number above 0"):
+    with pytest.raises(ValueError, match="'k' of 'knn' got 0, expected int at least 1 or None"):
         Knn(k=0)
     with pytest.raises(ValueError, match="got 49, expected at most the 48 training images"):
         Knn(k=49).fit(three_scenes, three_scenes, rng=rng)
