@@ -20,7 +20,7 @@ from gfp_bench.contracts.types import Images
 from gfp_bench.errors import PluginError
 from gfp_bench.seeding import seeded
 
-_TOLERANCE = 1e-4  # between batch sizes, relative to the largest value of an image
+_TOLERANCE = 1e-3  # between batch sizes, of an image's largest value: float32 sums of 8,000 terms in another order
 _FORMATS = (".safetensors", ".npz", ".npy", ".json")  # what is read without running it
 _OUTPUTS = ("scores", "fingerprints")
 

@@ -112,7 +112,12 @@ class Method(Configurable, ABC):
         if networks:
             self.build(values["n_sources"], torch.Size(values["image_shape"]))
         for name, part in networks.items():
-            network: nn.Module = getattr(self, name)
+            network = getattr(self, name, None)
+            if not isinstance(network, nn.Module):
+                raise PluginError(
+                    f"method {self.name!r} was saved with the network {name!r}, which its build() does not create; "
+                    "create every network there"
+                )
             network.load_state_dict(part["state"], strict=True)
             network.to(device).train(part["training"])
         for name, value in values.items():
@@ -123,7 +128,7 @@ class Method(Configurable, ABC):
         fixed = {*inspect.signature(type(self)).parameters, "weights", "deviations"}
         fitted = {name: value for name, value in vars(self).items() if name not in fixed}
         networks = [name for name, value in fitted.items() if isinstance(value, nn.Module)]
-        if networks and "n_sources" not in fitted:
+        if networks and not {"n_sources", "image_shape"} <= fitted.keys():
             raise PluginError(
                 f"method {self.name!r} has the network {networks[0]!r} but build() of the base class was never called; "
                 "create networks in an overridden build() that calls super().build()"

@@ -6,7 +6,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -63,7 +63,12 @@ def find_attack(name: str) -> type[Perturbation]:
     Raises:
         UsageError: If there is none; the message has the nearest names.
     """
-    return load_plugins(_FILES).attack(name)
+    return _loaded(tuple(_FILES)).attack(name)
+
+
+@cache
+def _loaded(files: tuple[Path, ...]) -> Plugins:
+    return load_plugins(files)
 
 
 def built_in() -> Iterator[Entry]:

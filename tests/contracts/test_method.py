@@ -106,6 +106,39 @@ def test_a_build_that_forgets_the_base_class_is_named(images: ImageSet, tmp_path
         method.save(tmp_path)
 
 
+class HandMade(Careless):
+    """Notes one of the two numbers of `build`, not both."""
+
+    name = "hand-made"
+
+    def build(self, n_sources: int, image_shape: torch.Size) -> None:
+        self.n_sources = n_sources
+        super().build(n_sources, image_shape)
+
+
+class Additional(Trained):
+    name = "additional"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng)
+        self.second = nn.Linear(2, 2)
+
+
+def test_what_cannot_be_loaded_is_not_saved(images: ImageSet, tmp_path: Path) -> None:
+    method = HandMade()
+    method.fit(images, images, rng=torch.Generator())
+    with pytest.raises(PluginError, match=r"method 'hand-made' has the network 'network' but build\(\) of the base"):
+        method.save(tmp_path)
+
+
+def test_a_network_that_build_does_not_create_is_named(images: ImageSet, tmp_path: Path) -> None:
+    method = Additional()
+    method.fit(images, images, rng=torch.Generator())
+    method.save(tmp_path)
+    with pytest.raises(PluginError, match=r"was saved with the network 'second', which its build\(\) does not create"):
+        Additional().load(tmp_path)
+
+
 def test_defaults_of_the_contract(images: ImageSet) -> None:
     method = Plain()
     method.fit(images, images, rng=torch.Generator())

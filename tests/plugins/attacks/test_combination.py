@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 from scipy import stats
 
-from gfp_bench import ImageRng, UsageError
+from gfp_bench import ImageRng, UsageError, load_plugins
 from gfp_bench_attacks.blur import Blur
 from gfp_bench_attacks.combination import Combination
 from gfp_bench_attacks.jpeg import Jpeg
@@ -82,3 +84,30 @@ def test_what_is_no_step_is_refused() -> None:
         Combination(steps="jpeg[probability=often]")
     with pytest.raises(UsageError, match="unknown jpeg setting 'quality'"):
         Combination(steps="jpeg[quality=5]")
+
+
+def test_an_attack_of_a_file_can_be_a_step(tmp_path: Path) -> None:
+    file = tmp_path / "darken.py"
+    file.write_text(
+        "from gfp_bench import Perturbation, hookimpl\n"
+        "class Darken(Perturbation):\n"
+        "    name, version = 'darken', 1\n"
+        "    def __init__(self, by: int = 1) -> None:\n"
+        "        self.by = by\n"
+        "    def perturb(self, images, rng):\n"
+        "        return images - self.by\n"
+        "@hookimpl\n"
+        "def register_attacks(register):\n"
+        "    register(Darken)\n"
+    )
+    with pytest.raises(UsageError, match="unknown attack 'darken'"):
+        Combination(steps="darken")
+    load_plugins([file])
+    images = torch.full((4, 3, 8, 8), 100, dtype=torch.uint8)
+    attacked = Combination(1.0, steps="darken[by=3] darken").perturb(images, streams(4))
+    assert (attacked == 96).all()
+
+
+def test_a_combination_is_no_step() -> None:
+    with pytest.raises(ValueError, match="expected attacks other than a combination of them"):
+        Combination(steps="combination[steps=noise]")

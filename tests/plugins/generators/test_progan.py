@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from rounding import assert_same_but_for_rounding, terms
 from safetensors.torch import load_file
 from tiny_generators import Watcher, noise_pool, seeded, tiny
 from torch import nn
@@ -105,27 +106,28 @@ def test_equal_images_have_a_finite_slope() -> None:
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_generator_fades_from_the_doubled_lower_output_to_the_new_one(level: int) -> None:
-    network, latents = generator(), torch.randn(2, 5, generator=seeded(1))
+    network, latents = generator().double(), torch.randn(2, 5, generator=seeded(1)).double()
     with torch.no_grad():
         lower, new = network(latents, level - 1), network(latents, level)
-        doubled = torch.from_numpy(np.kron(lower.numpy(), np.ones((1, 1, 2, 2), dtype=np.float32)))
-        torch.testing.assert_close(network(latents, level, 0.0), doubled)
-        torch.testing.assert_close(network(latents, level, 1.0), new)
-        torch.testing.assert_close(network(latents, level, 0.25), 0.75 * doubled + 0.25 * new)
+        doubled = torch.from_numpy(np.kron(lower.numpy(), np.ones((1, 1, 2, 2))))
+        for share, expected in ((0.0, doubled), (1.0, new), (0.25, 0.75 * doubled + 0.25 * new)):
+            assert_same_but_for_rounding(network(latents, level, share), expected, operations=terms(network))
         assert torch.equal(network(latents), network(latents, 2))
 
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_critic_fades_from_pooled_images_to_whole_ones(level: int) -> None:
-    network, images = critic(), torch.randn(2, 3, 4 << level, 4 << level, generator=seeded(1))
+    network, images = critic().double(), torch.randn(2, 3, 4 << level, 4 << level, generator=seeded(1)).double()
     pooled = sum(images[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
     with torch.no_grad():
-        torch.testing.assert_close(network(images, level, 0.0), network(pooled, level - 1))
+        assert_same_but_for_rounding(network(images, level, 0.0), network(pooled, level - 1), operations=terms(network))
         assert (network(images, level, 1.0) - network(images, level, 0.0)).abs().min() > 1e-4
         changed = images.clone()
         changed[:, :, ::2] += 0.3
         changed[:, :, 1::2] -= 0.3  # the same when pooled
-        torch.testing.assert_close(network(changed, level, 0.0), network(images, level, 0.0), atol=1e-4, rtol=1e-4)
+        assert_same_but_for_rounding(
+            network(changed, level, 0.0), network(images, level, 0.0), operations=terms(network)
+        )
         assert torch.equal(network(images, level, 1.0), network(images, level))
 
 
@@ -173,9 +175,9 @@ def test_fading_ends_at_one_and_may_take_no_time() -> None:
 def test_samples_do_not_depend_on_each_other(pool: Images) -> None:
     trained = tiny("progan")
     trained.train(pool, steps=STEPS, rng=seeded())
-    latents = torch.randn(4, 3, generator=seeded(3))
-    singly = torch.cat([trained.network(latent[None]) for latent in latents])
-    torch.testing.assert_close(trained.network(latents), singly, atol=1e-5, rtol=1e-5)
+    network, latents = trained.network.double(), torch.randn(4, 3, generator=seeded(3)).double()
+    singly = torch.cat([network(latent[None]) for latent in latents])
+    assert_same_but_for_rounding(network(latents), singly, operations=terms(network))
 
 
 @pytest.mark.parametrize("stop", [3, 4, 5, 7, 8, 9, 11])  # before, at and after a doubling; fading and faded
