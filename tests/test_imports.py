@@ -55,7 +55,7 @@ def module(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module(file): file for file in CORE.rglob("*.py")}
+MODULES = {module(file): file for file in CORE.rglob("*.py") if file.name != "__main__.py"}  # which is the command line
 
 
 def neighbours(name: str) -> set[str]:

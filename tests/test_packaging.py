@@ -1,19 +1,22 @@
-"""What is written in pyproject.toml is what lies in the tree, so that a wheel has what a checkout has."""
+"""A wheel has what a checkout has, and what is installed can be typed against; `.ci/run` looks at the sdist."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from zipfile import ZipFile
 
-ROOT = Path(__file__).parent.parent
+import pytest
+from places import ROOT
+
+import gfp_bench
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SETUPTOOLS = PROJECT["tool"]["setuptools"]
 SOURCES = [ROOT / "gfp_bench", *sorted((ROOT / "plugins").glob("gfp_bench_*"))]
 TEXT = {".py", ".toml", ".md", ".txt", ".cfg", ".json", ".csv", ".sh", ""}
 FOLDERS = ("gfp_bench", "plugins", "datasets", "docs", "leaderboards", ".ci")
-
-
-def dotted(folder: Path, source: Path) -> str:
-    return ".".join(folder.relative_to(source.parent).parts)
 
 
 def shipped() -> list[Path]:
@@ -21,10 +24,39 @@ def shipped() -> list[Path]:
     return [path for path in (*files, *ROOT.glob("*.*")) if path.is_file() and path.suffix in TEXT]
 
 
-def test_every_package_of_the_tree_is_listed() -> None:
-    found = {dotted(path.parent, source) for source in SOURCES for path in source.rglob("__init__.py")}
-    assert {*SETUPTOOLS["packages"]} == found | {"gfp_bench_datasets"}
-    assert len(SETUPTOOLS["packages"]) == len(found) + 1
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+@pytest.mark.timeout(240)
+def test_a_wheel_has_what_the_tree_has(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {path.relative_to(source.parent).as_posix() for source in SOURCES for path in files(source)}
+    expected |= {
+        f"gfp_bench_datasets/{path.relative_to(ROOT / 'datasets').as_posix()}"
+        for path in files(ROOT / "datasets")
+        if path.parent != ROOT / "datasets" or path.suffix not in (".png", ".webp")  # contact sheets
+    }
+    assert packed == expected
+
+
+@pytest.mark.timeout(240)
+def test_a_plugin_of_somebody_elses_is_typed_against_what_is_installed(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docs" / "example_method.py", tmp_path)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "example_method.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_public_names_are_there() -> None:
+    assert {*gfp_bench.__all__} <= {*dir(gfp_bench)}
+    names: dict[str, object] = {}
+    exec("from gfp_bench import *", names)
+    assert {*gfp_bench.__all__} <= names.keys()
 
 
 def test_every_folder_with_code_is_a_package() -> None:
@@ -32,25 +64,15 @@ def test_every_folder_with_code_is_a_package() -> None:
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-def test_packages_lie_where_the_project_says() -> None:
-    for package, folder in SETUPTOOLS["package-dir"].items():
-        assert (ROOT / folder).is_dir(), package
-    assert not (ROOT / "datasets" / "__init__.py").exists()  # it would shadow Hugging Face's package
-
-
-def test_what_is_not_code_is_shipped_too() -> None:
-    patterns = SETUPTOOLS["package-data"]
-    matched = {path for pattern in patterns["gfp_bench"] for path in (ROOT / "gfp_bench").glob(pattern)}
-    others = {path for path in (ROOT / "gfp_bench").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert (ROOT / "gfp_bench" / "py.typed") in others
-    assert others == matched
-
-
-def test_every_file_of_a_dataset_but_its_pictures_is_shipped() -> None:
-    patterns = SETUPTOOLS["package-data"]["gfp_bench_datasets"]
-    matched = {path for pattern in patterns for path in (ROOT / "datasets").glob(pattern)}
-    there = {path for path in (ROOT / "datasets").rglob("*") if not any(part.startswith(".") for part in path.parts)}
-    assert [path for path in there - matched if path.is_file() and path.suffix not in (".png", ".webp")] == []
+def test_nothing_at_the_root_shadows_a_package(tmp_path: Path) -> None:
+    """The root is on the path of an editable install: a folder without code gives way to a package anywhere."""
+    own = {"gfp_bench"}
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == own
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").write_text("whose = 'another'")
+    code = "import sys; sys.path = [*sys.path, sys.argv[1]]; import datasets; print(datasets.whose)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "another\n"
 
 
 def test_the_version_is_one() -> None:

@@ -1,9 +1,12 @@
 """The command line: the only room that prints, reads the environment and exits."""
 
+from typing import Annotated
+
 import typer
 
+from gfp_bench import __version__
 from gfp_bench.cli import boards, data, looking, running, zoo
-from gfp_bench.cli.output import ExitCode, stop
+from gfp_bench.cli.output import ExitCode, say, stop
 from gfp_bench.errors import GfpBenchError, UsageError
 
 app = typer.Typer(
@@ -11,7 +14,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Benchmark fingerprints of generative models: one protocol, exact attacks, numbers that can be re-derived.",
 )
 for group in (running, boards, looking):
     app.add_typer(group.app)
@@ -19,10 +21,25 @@ app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"gfp-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Benchmark fingerprints of generative models: one protocol, exact attacks, numbers that can be re-derived."""
+
+
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one line and an exit code."""
     try:
-        app()
+        app(prog_name="gfp-bench")
     except UsageError as error:
         stop(ExitCode.USAGE, str(error))
     except GfpBenchError as error:

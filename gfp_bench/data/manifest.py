@@ -104,9 +104,15 @@ class Manifest(Document):
 
 
 def dataset_folders() -> tuple[Path, ...]:
-    """Return the folder of built-in datasets, installed or in a checkout: it is no package, so it has no resources."""
+    """Return the folder of built-in datasets: beside the packages that a wheel installs, or that of a checkout.
+
+    It is no package, so it has no resources.
+    """
     spec = find_spec("gfp_bench_datasets")
     places = [] if spec is None else spec.submodule_search_locations or []
+    checkout = Path(__file__).parents[2]
+    if not places and (checkout / "pyproject.toml").is_file():  # next to an installed package lies somebody else's
+        places = [str(checkout / "datasets")]
     return tuple(path for path in map(Path, places) if path.is_dir())
 
 
