@@ -85,7 +85,7 @@ def shape(subject: MethodSubject) -> None:
     if scores.shape != (n, s) or scores.dtype != torch.float32:
         raise PluginError(
             f"scores are {scores.dtype} of shape {tuple(scores.shape)}, expected torch.float32 of shape {(n, s)}: "
-            f"one row an image, one column a source ({', '.join(subject.test.sources)})"
+            f"one row per image, one column per source ({', '.join(subject.test.sources)})"
         )
     if (
         fingerprints.ndim != 2
@@ -95,7 +95,7 @@ def shape(subject: MethodSubject) -> None:
     ):
         raise PluginError(
             f"fingerprints are {fingerprints.dtype} of shape {tuple(fingerprints.shape)}, "
-            f"expected a floating type and shape ({n}, d): one row an image"
+            f"expected a floating type and shape ({n}, d): one row per image"
         )
 
 

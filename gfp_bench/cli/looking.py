@@ -144,10 +144,10 @@ def mosaic_command(
     image: Annotated[
         list[str] | None, typer.Option(help="An image's id; one of each source by default; repeatable.")
     ] = None,
-    scale: Annotated[int, typer.Option(min=1, help="How many pixels a pixel becomes across and down.")] = 2,
+    scale: Annotated[int, typer.Option(min=1, help="How many pixels one pixel becomes across and down.")] = 2,
     plugin: PluginFiles = None,
 ) -> None:
-    """Draw some images under attacks, to the bit as a run attacks them: a row an attack, a column a severity."""
+    """Draw some images under attacks, to the bit as a run attacks them: one row per attack, one column per severity."""
     from gfp_bench.pictures import mosaic
     from gfp_bench.registry.discovery import load_plugins
 

@@ -122,7 +122,7 @@ def ties(accuracy: Float[np.ndarray, " m"], resampled: Float[np.ndarray, "r m"])
     """Return which methods cannot be told from the best at 1 - `LEVEL`, the best among them.
 
     Args:
-        accuracy: One value a method.
+        accuracy: One value per method.
         resampled: Their values under common resamples, from `bootstrap`.
     """
     best = int(accuracy.argmax())

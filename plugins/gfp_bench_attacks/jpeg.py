@@ -34,7 +34,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Jpeg(Perturbation):
-    """Encodes and decodes, one quality an image."""
+    """Encodes and decodes, one quality per image."""
 
     name = "jpeg"
     version = 1

@@ -38,7 +38,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Relight(Perturbation):
-    """Multiplies light by 1 plus a random mixture of eight harmonics, one an image, whose mean over the image is 0."""
+    """Multiplies light by 1 plus a random mixture of eight harmonics, one per image, whose mean over the image is 0."""
 
     name = "relight"
     version = 1

@@ -129,7 +129,7 @@ class VQVAE(OneNetwork):
         return decode(self.network, self._latents(n, rng))
 
     def build(self, side: int) -> nn.Module:
-        """Return the untrained prior, codebook and decoder: latents in [0, 1), one a code, to images."""
+        """Return the untrained prior, codebook and decoder: latents in [0, 1), one per code, to images."""
         autoencoder, prior = self._networks()
         return Sampler(prior, autoencoder, side // self.factor)
 
@@ -197,7 +197,7 @@ class VQVAE(OneNetwork):
 
 
 class Sampler(nn.Module):
-    """Latents (n, codes an image) in [0, 1), a share of each code's distribution, to images, real ones in [-1, 1]."""
+    """Latents (n, codes per image) in [0, 1), a share of each code's distribution, to images, real ones in [-1, 1]."""
 
     def __init__(self, prior: PixelCNN, autoencoder: Autoencoder, side: int) -> None:
         super().__init__()
