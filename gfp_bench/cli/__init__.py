@@ -21,7 +21,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:  # typer calls it, with None where it is not given
     if asked:
         say(f"gfp-bench {__version__}")
         raise typer.Exit
