@@ -88,15 +88,9 @@ def info(
         return
     say(f"{name} ({entry.kind}, version {cls.version}, {entry.origin})\n\n{facts['description']}\n")
     for one in described_settings(cls):
-        say(f"  {one.name} = {one.default}")
-        say(
-            fill(
-                f"{one.expected}; {one.explanation}" if one.explanation else one.expected,
-                80,
-                initial_indent="      ",
-                subsequent_indent="      ",
-            )
-        )
+        for text, indent in ((f"{one.name} = {one.default} ({one.expected})", 2), (one.explanation, 6)):
+            if text:
+                say(fill(text, 80, initial_indent=" " * indent, subsequent_indent=" " * 6))
     for deviation in facts["deviations"]:
         say(f"  deviates: {deviation}")
 

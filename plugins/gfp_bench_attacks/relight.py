@@ -49,7 +49,7 @@ class Relight(Perturbation):
         second: Annotated[float, "deviation of the coefficients of second order", Interval(ge=0, le=10)] = 0.15,
         normals: Annotated[
             str,
-            "of what: hemisphere, image, sfsnet:FOLDER or sfsnet-ratio:FOLDER; SfSNet's own lightings take "
+            "whose normals: hemisphere, image, sfsnet:FOLDER or sfsnet-ratio:FOLDER; SfSNet's own lightings take "
             "the place of the coefficients",
         ] = "hemisphere",
     ) -> None:

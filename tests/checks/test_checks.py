@@ -56,7 +56,8 @@ def test_settings_reach_the_plugin_and_wrong_ones_are_the_users_fault() -> None:
             if scale > 1:
                 raise ValueError(f"scale {scale}")
 
-    assert "ValueError: scale 2.5" in check_method(Fragile, {"scale": "2.5"}, DATA)[-1].why
+    with pytest.raises(UsageError, match=r"^'sound': scale 2\.5$"):
+        check_method(Fragile, {"scale": "2.5"}, DATA)
     with pytest.raises(UsageError, match="unknown sound setting 'scal'; did you mean 'scale'"):
         check_method(Sound, {"scal": 2.0}, DATA)
 

@@ -144,6 +144,15 @@ def test_list_info_doctor(cli: Callable) -> None:
     info = cli("info", "durall20")[1]
     assert "gamma = 0.86" in info
     assert "arXiv:2003.01826" in info
+    sampled = cli("info", "vq_vae")[1].partition("  width")[2]
+    assert "\n  factor = 4 (2 or 4 or 8)\n      the image's side against that of the map of codes\n" in sampled
+    assert max(map(len, sampled.splitlines())) <= 80
+    assert json.loads(cli("info", "knn", "--json")[1])["settings"]["k"] == {
+        "name": "k",
+        "default": 5,
+        "expected": "int at least 1 or None",
+        "explanation": "training images that vote; none: the best of 1, 3, 5, 9, ..., 1025 on the validation images",
+    }
     assert "torch" in cli("doctor")[1]
 
 

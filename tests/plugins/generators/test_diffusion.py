@@ -48,13 +48,13 @@ def test_samples_do_not_depend_on_each_other(
     ("cls", "settings", "words"),
     [
         (DDPM, {"steps": 0}, "'steps' of 'ddpm' got 0"),
-        (DDPM, {"steps": 1001}, "'steps' of 'ddpm' got 1001, expected 1 to 1000"),
+        (DDPM, {"steps": 1001}, "'ddpm': setting 'steps' got 1001, expected 1 to 1000"),
         (DDPM, {"eta": 1.5}, "'eta' of 'ddpm' got 1.5"),
-        (DDPM, {"width": 20}, "'width' got 20, expected a multiple of 16"),
-        (NCSNpp, {"width": 12}, "'width' got 12, expected a multiple of 8"),
+        (DDPM, {"width": 20}, "'width' of 'ddpm' got 20, expected int at least 16 and a multiple of 16"),
+        (NCSNpp, {"width": 12}, "'width' of 'ncsnpp' got 12, expected int at least 8 and a multiple of 8"),
         (NCSNpp, {"fold": 0}, "'fold' of 'ncsnpp' got 0"),
         (NCSNpp, {"steps": 0}, "'steps' of 'ncsnpp' got 0"),
-        (NCSNpp, {"sigma_min": 60.0}, "got 60.0 and 50.0"),
+        (NCSNpp, {"sigma_min": 60.0}, "'ncsnpp': settings .* got 60.0 and 50.0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(
@@ -260,7 +260,7 @@ def test_filters_are_those_of_signal_processing() -> None:
 def test_hastened_filters_change_no_output() -> None:
     diffusers = pytest.importorskip("diffusers")
     network = diffusers.UNet2DModel(
-        **denoising.geometry(16, 8, 1, multiple=8),
+        **denoising.geometry(16, 8, 1),
         norm_num_groups=None,
         time_embedding_type="fourier",
         down_block_types=("SkipDownBlock2D",) * 3,
