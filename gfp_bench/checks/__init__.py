@@ -5,10 +5,9 @@ come first: once one of them fails the others mean nothing and are left out.
 """
 
 import socket
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -16,21 +15,14 @@ from gfp_bench.checks import attacks, methods
 from gfp_bench.checks.candidate import Splits as Splits
 from gfp_bench.checks.candidate import Subject, no_network
 from gfp_bench.checks.candidate import synthetic as synthetic
+from gfp_bench.checks.findings import Finding as Finding
+from gfp_bench.checks.findings import by_cause as by_cause
+from gfp_bench.checks.findings import finding_of
 from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.settings import Setting
-from gfp_bench.errors import PluginError, UsageError
 
 Check = Callable[[Any], None]  # of a method's or an attack's subject
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check came to; ``why`` says what failed and is empty otherwise."""
-
-    check: str
-    passed: bool
-    why: str = ""
 
 
 def check_method(
@@ -63,24 +55,14 @@ def _findings(subject: Subject[Any], essential: Sequence[Check], further: Sequen
         for check in essential:
             finding = _finding(check, subject)
             yield finding
-            if not finding.passed:
+            if finding.outcome == "FAILED":
                 return
         for check in (*further, no_network):
             yield _finding(check, subject)
 
 
 def _finding(check: Check, subject: Subject[Any]) -> Finding:
-    name = check.__name__.replace("_", " ")
-    try:
-        check(subject)
-    except UsageError:
-        raise
-    except PluginError as error:
-        return Finding(name, passed=False, why=str(error))
-    except (Exception, SystemExit) as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return Finding(name, passed=False, why=f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})")
-    return Finding(name, passed=True)
+    return finding_of(check.__name__.replace("_", " "), partial(check, subject), subject.cls)
 
 
 @contextmanager

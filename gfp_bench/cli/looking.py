@@ -20,6 +20,7 @@ from gfp_bench.cli.output import ExitCode, say, stop
 from gfp_bench.errors import unknown
 
 if TYPE_CHECKING:
+    from gfp_bench.checks import Finding
     from gfp_bench.contracts.images import ImageSet
     from gfp_bench.pictures import Use
     from gfp_bench.registry.plugins import Plugins
@@ -98,10 +99,11 @@ def info(
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="A method or an attack, name or name[key=value,...].")],
+    traceback: Annotated[bool, typer.Option("--traceback", help="The whole traceback of each failure.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Run the contract checks on a plugin and say what failed and why."""
-    from gfp_bench.checks import check_attack, check_method
+    """Run the contract checks on a plugin and say what failed, where and why."""
+    from gfp_bench.checks import by_cause, check_attack, check_method
     from gfp_bench.contracts.settings import parse_spec
     from gfp_bench.registry.discovery import load_plugins
 
@@ -113,14 +115,23 @@ def check(
             f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks",
         )
     findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, given)
-    for finding in findings:
-        say(
-            f"{'passed' if finding.passed else 'FAILED'}  {finding.check}" + (f": {finding.why}" if finding.why else "")
-        )
-    failed = sum(not finding.passed for finding in findings)
+    for group in by_cause(findings):
+        _say_group(group, tracebacks=traceback)
+    failed = sum(finding.outcome == "FAILED" for finding in findings)
     if failed:
         stop(ExitCode.CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
     say(f"{plain} passed all {len(findings)} checks")
+
+
+def _say_group(findings: "list[Finding]", *, tracebacks: bool) -> None:
+    """Print findings of one cause."""
+    first = findings[0]
+    say(f"{first.outcome}  {', '.join(finding.check for finding in findings)}" + (first.why and f": {first.why}"))
+    if first.place:
+        say(f"        {first.place}")
+    for finding in findings if tracebacks else ():
+        if finding.traceback:
+            say(f"\n{finding.check}: {finding.traceback}")
 
 
 @app.command("mosaic")
