@@ -1,18 +1,22 @@
 """What every method must hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench.checks.candidate import Subject, settings
+from gfp_bench.checks.candidate import Splits, Subject, settings
 from gfp_bench.checks.candidate import declared as declared_at_all
+from gfp_bench.checks.findings import UncheckedError
 from gfp_bench.contracts.attack import Perturbation, to_uint8
+from gfp_bench.contracts.dataset import REAL
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.rng import ImageRng
@@ -172,6 +176,16 @@ def immunise(subject: MethodSubject) -> None:
         raise PluginError(f"scores after immunise are of shape {tuple(scores.shape)}, expected as before")
 
 
+def two_sources(subject: MethodSubject) -> None:
+    """Two sources are enough, real images and those of one model: as many columns, all of them numbers."""
+    splits = Splits(*map(_two_of, (subject.train, subject.val, subject.test)))
+    pair = MethodSubject(subject.cls, subject.given, splits)
+    if reason := pair.make().skip(_Facts.of(splits)):
+        raise UncheckedError(f"it skips such a dataset: {reason}")
+    shape(pair)
+    finite(pair)
+
+
 ESSENTIAL = (declared, settings, fit, shape, same_scores_again)
 FURTHER = (
     finite,
@@ -182,6 +196,7 @@ FURTHER = (
     no_labels,
     repeatable_fit,
     immunise,
+    two_sources,
 )
 
 
@@ -193,6 +208,40 @@ class _Speckle(Perturbation):
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         return to_uint8(images + 4 * rng.normal(images.shape[1:]))
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a method is told of a dataset."""
+
+    name: str
+    source_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    splits: Mapping[str, int]
+    sources: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, splits: Splits) -> "_Facts":
+        train, (_, height, width) = splits.train, splits.train.image_shape
+        counts = {split: len(images) for split, images in splits._asdict().items()}
+        return cls(train.dataset, train.sources, (3, height, width), counts, {name: {} for name in train.sources})
+
+
+def _two_of(images: ImageSet) -> ImageSet:
+    """Return the images of two sources, ``real`` among them if there is such a one."""
+    sources = sorted(sorted(images.sources, key=lambda name: name != REAL)[:2])
+    numbers = [images.sources.index(name) for name in sources]
+    part = images.subset(np.flatnonzero(np.isin(images.labels.cpu().numpy(), numbers)))
+    return ImageSet(
+        part.images.cpu().numpy(),
+        np.searchsorted(numbers, part.labels.cpu().numpy()).astype(np.int64),
+        sources=sources,
+        ids=part.ids,
+        groups=part.groups,
+        dataset=part.dataset,
+        split=part.split,
+        device=part.device,
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 import torch
-from broken_plugins import BROKEN_ATTACKS, BROKEN_METHODS, PER_SOURCE, Grain, KeepsTheLabels, Sound
+from broken_plugins import BROKEN_ATTACKS, BROKEN_METHODS, PER_SOURCE, Grain, KeepsTheLabels, SkipsPairs, Sound
 
 from gfp_bench import Method, Perturbation
 from gfp_bench.checks import Splits, check_attack, check_method, synthetic
@@ -22,7 +22,7 @@ def test_a_sound_method_passes_every_check() -> None:
     assert all(finding.passed and not finding.why for finding in findings)
     assert [finding.check for finding in findings] == [
         "declared", "settings", "fit", "shape", "same scores again", "finite", "input unchanged", "batch invariance",
-        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "no network",
+        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "two sources", "no network",
     ]  # fmt: skip
 
 
@@ -40,6 +40,13 @@ def test_a_broken_method_fails_what_it_breaks(cls: type[Method], failing: set[st
     findings = [finding for finding in check_method(cls, data=DATA) if not finding.passed]
     assert {finding.check for finding in findings} == failing
     assert why in findings[-1].why
+
+
+def test_what_a_method_skips_is_not_checked() -> None:
+    findings = {finding.check: finding for finding in check_method(SkipsPairs, data=DATA)}
+    assert findings["two sources"].outcome == "not checked"
+    assert findings["two sources"].why == "it skips such a dataset: synthetic has checkers and real alone"
+    assert all(finding.passed for name, finding in findings.items() if name != "two sources")
 
 
 @pytest.mark.parametrize(("cls", "failing", "why"), BROKEN_ATTACKS)
