@@ -6,7 +6,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -48,27 +48,21 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
         except PluginError as error:
             broken.append(_set_aside(point, error))
     for file in dict.fromkeys(Path(file).resolve() for file in files):
-        if file not in _FILES:
-            _FILES[file] = _entries(f"file {file}", partial(_import_file, file))
-        entries += _FILES[file]
-    return Plugins(entries, broken)
+        entries += _entries(f"file {file}", partial(_import_file, file))
+    _LAST[:] = [Plugins(entries, broken)]
+    return _LAST[0]
 
 
-_FILES: dict[Path, list[Entry]] = {}  # plugin files that this process has loaded, each once
+_LAST: list[Plugins] = []  # what this process has loaded last
 
 
 def find_attack(name: str) -> type[Perturbation]:
-    """Return the attack of a name, for attacks that are made of others: built in, installed, or of a file loaded here.
+    """Return the attack of a name, for attacks that are made of others: one of those that were loaded last here.
 
     Raises:
         UsageError: If there is none; the message has the nearest names.
     """
-    return _loaded(tuple(_FILES)).attack(name)
-
-
-@cache
-def _loaded(files: tuple[Path, ...]) -> Plugins:
-    return load_plugins(files)
+    return (_LAST[0] if _LAST else load_plugins()).attack(name)
 
 
 def built_in() -> Iterator[Entry]:
