@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl, to_uint8
 from gfp_bench_attacks._shared.sfsnet import SIDE, decompose, load_lights, load_weights
-from gfp_bench_attacks._shared.threads import in_parts
+from gfp_bench_attacks._shared.threads import in_parts, one_thread
 
 _NORMALS = ("hemisphere", "image", "sfsnet:FOLDER", "sfsnet-ratio:FOLDER")
 _GAMMA = 2.2  # grey level ~ light ** (1 / 2.2), so light times g is grey level times g ** (1 / 2.2)
@@ -91,7 +91,8 @@ class Relight(Perturbation):
 def _relit(picture: Tensor, light: Tensor, weights: Mapping[str, Tensor], by_ratio: bool) -> Images:
     """Return a picture (1, 3, h, w), 0 to 1, under another lighting (27,)."""
     size = picture.shape[2:]
-    normals, albedo, own = decompose(weights, _interpolated(picture, (SIDE, SIDE)).float())
+    with one_thread():
+        normals, albedo, own = decompose(weights, _interpolated(picture, (SIDE, SIDE)).float())
     facing = F.normalize(_interpolated(normals.double(), size), dim=1)[0]
     shading = sfsnet_shading(facing, light)
     if not by_ratio:

@@ -4,8 +4,9 @@ The libraries that attacks call let go of the interpreter's lock. A part is larg
 seldom, and small enough that its images stay in a core's cache (on a GPU: that what is made on the way stays small).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -40,6 +41,17 @@ def by_parameters(
         members = torch.split((kind == number).nonzero()[:, 0], _size(images))
         parts += [(chosen, partial(attack, chosen, values)) for chosen in members]
     return _collected(images, parts, 1 if own_threads else torch.get_num_threads())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch use one thread: a network's sums vary with their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def take(images: Images, chosen: Tensor) -> Tensor:

@@ -168,6 +168,26 @@ def test_bits_do_not_depend_on_batch_or_order(
     assert (again.int() - whole[order].int()).abs().max() <= (threads > 1)  # one thread fixes the order of sums
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_network_runs_in_one_thread(
+    tmp_path: Path, lights: NDArray[np.float64], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its float32 sums vary with the number of threads, though seldom by as much as a grey level."""
+    seen = []
+
+    def watched(weights: Weights, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        seen.append(torch.get_num_threads())
+        return decompose(weights, pictures)
+
+    monkeypatch.setattr("gfp_bench_attacks.relight.decompose", watched)
+    attack = Relight(normals=f"sfsnet:{write(tmp_path, random_weights(), lights)}")
+    torch.set_num_threads(2)
+    attack.perturb(pictures(count, 12, 20), streams(list(range(count))))
+    assert seen == [1] * count
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [

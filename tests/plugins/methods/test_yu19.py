@@ -28,12 +28,12 @@ def test_number_of_parameters(side: int, n_sources: int, count: int) -> None:
 
 
 def test_network_is_the_papers_layer_by_layer() -> None:
-    network = AttributionNetwork(3, 16, 16)
+    network = AttributionNetwork(3, 16, 16).double()
     for name, weights in network.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(weights)
     state = [weights.detach() for weights in network.parameters()]
-    maps = torch.rand(2, 3, 16, 16) * 2 - 1
+    maps = torch.rand(2, 3, 16, 16).double() * 2 - 1
 
     def convolved(maps: torch.Tensor, index: int) -> torch.Tensor:
         weight, bias = state[2 * index : 2 * index + 2]
