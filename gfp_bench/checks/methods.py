@@ -1,18 +1,20 @@
 """What every method must hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench.checks.candidate import Subject, settings
+from gfp_bench.checks.candidate import NotCheckedError, Subject, refuse_pickle, settings
 from gfp_bench.checks.candidate import declared as declared_at_all
 from gfp_bench.contracts.attack import Perturbation, to_uint8
+from gfp_bench.contracts.dataset import REAL
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.rng import ImageRng
@@ -21,7 +23,6 @@ from gfp_bench.errors import PluginError
 from gfp_bench.seeding import seeded
 
 _TOLERANCE = 1e-3  # between batch sizes, of an image's largest value: float32 sums of 8,000 terms in another order
-_FORMATS = (".safetensors", ".npz", ".npy", ".json")  # what is read without running it
 _OUTPUTS = ("scores", "fingerprints")
 
 Outputs = tuple[Tensor, Tensor]  # (n, s) scores and (n, d) fingerprints
@@ -42,17 +43,21 @@ class MethodSubject(Subject[Method]):
 
     def fitted(self, seed: int) -> Method:
         """Return a new instance, fitted."""
+        return self.fitted_to(self.train, self.val, seed)
+
+    def fitted_to(self, train: ImageSet, val: ImageSet, seed: int = 0) -> Method:
+        """Return a new instance, fitted to some images."""
         method = self.make()
         with seeded("check", f"fit {seed}"):  # as in a trial: layers and scikit-learn draw from the global state
-            method.fit(self.train, self.val, rng=torch.Generator().manual_seed(seed))
+            method.fit(train, val, rng=torch.Generator().manual_seed(seed))
         return method
 
-    def reloaded(self, folder: Path) -> Method:
-        """Return a new instance with the fitted state as it comes back from an empty folder."""
-        method = self.make()
-        self.method.save(folder)
-        method.load(folder, device=self.test.device)
-        return method
+    def reloaded(self, folder: Path, method: Method | None = None) -> Method:
+        """Return a new instance with the fitted state, ours by default, as it comes back from an empty folder."""
+        loaded = self.make()
+        (method or self.method).save(folder)
+        loaded.load(folder, device=self.test.device)
+        return loaded
 
 
 def outputs(method: Method, images: Images, *, size: int | None = None, seed: int = 0) -> Outputs:
@@ -81,12 +86,8 @@ def fit(subject: MethodSubject) -> None:
 def shape(subject: MethodSubject) -> None:
     """Scores are float32 (n, s), fingerprints floating (n, d)."""
     scores, fingerprints = subject.expected
-    n, s = len(subject.images), len(subject.test.sources)
-    if scores.shape != (n, s) or scores.dtype != torch.float32:
-        raise PluginError(
-            f"scores are {scores.dtype} of shape {tuple(scores.shape)}, expected torch.float32 of shape {(n, s)}: "
-            f"one row an image, one column a source ({', '.join(subject.test.sources)})"
-        )
+    n = len(subject.images)
+    _refuse_columns(scores, n, subject.test.sources)
     if (
         fingerprints.ndim != 2
         or len(fingerprints) != n
@@ -141,8 +142,7 @@ def save_and_load(subject: MethodSubject) -> None:
     """A method that was saved and loaded says the same, to the bit; no pickle is involved."""
     with TemporaryDirectory() as folder:
         _agree(outputs(subject.reloaded(Path(folder)), subject.images), subject.expected, "after save and load")
-        if strange := [path.name for path in Path(folder).rglob("*.*") if path.suffix not in _FORMATS]:
-            raise PluginError(f"save wrote {strange[0]!r}, expected {', '.join(_FORMATS)}: never pickle")
+        refuse_pickle(Path(folder))
 
 
 def no_labels(subject: MethodSubject) -> None:
@@ -172,6 +172,34 @@ def immunise(subject: MethodSubject) -> None:
         raise PluginError(f"scores after immunise are of shape {tuple(scores.shape)}, expected as before")
 
 
+def two_sources(subject: MethodSubject) -> None:
+    """Of two sources, one of which is real where the images have it, each has its column."""
+    names = subject.train.sources
+    first = REAL if REAL in names else names[0]
+    two = sorted((first, next(name for name in names if name != first)))
+    parts = (subject.train, subject.val, subject.test)
+    train, val, test = (_renamed(part, {name: name for name in two}) for part in parts)
+    splits = {part.split: len(part) for part in (train, val, test)}
+    facts = _Facts(train.dataset, train.sources, (3, *train.image_shape[1:]), splits, {name: {} for name in two})
+    if reason := subject.make().skip(facts):
+        raise NotCheckedError(f"it skips {' and '.join(two)}: {reason}")
+    scores, _ = outputs(subject.fitted_to(train, val), test.images)
+    _refuse_columns(scores, len(test), two)
+
+
+def later_source(subject: MethodSubject) -> None:
+    """A loaded method learns a further source, and its column stands where the source's name sorts."""
+    if not subject.make().is_incremental:
+        raise NotCheckedError("it has no partial_fit(); protocols in which sources arrive later leave it out")
+    late, *known = subject.train.sources
+    first, last = (_with_later(subject, known, late, name) for name in (late, f"{known[-1]}-later"))
+    if torch.allclose(first, last) and not torch.allclose(first, first.roll(-1, 1)):
+        raise PluginError(
+            f"scores are the same whether the source that arrives later is named {late!r} or '{known[-1]}-later'; "
+            "sort the columns by the names of all sources known"
+        )
+
+
 ESSENTIAL = (declared, settings, fit, shape, same_scores_again)
 FURTHER = (
     finite,
@@ -182,7 +210,19 @@ FURTHER = (
     no_labels,
     repeatable_fit,
     immunise,
+    two_sources,
+    later_source,
 )
+
+
+class _Facts(NamedTuple):
+    """What a method is told of a dataset."""
+
+    name: str
+    source_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    splits: Mapping[str, int]
+    sources: Mapping[str, Mapping[str, Any]]
 
 
 class _Speckle(Perturbation):
@@ -193,6 +233,44 @@ class _Speckle(Perturbation):
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         return to_uint8(images + 4 * rng.normal(images.shape[1:]))
+
+
+def _with_later(subject: MethodSubject, known: list[str], late: str, name: str) -> Tensor:
+    """Return the test images' scores once the source ``late`` has arrived under another name."""
+    train, val = (_renamed(part, {name: name for name in known}) for part in (subject.train, subject.val))
+    with TemporaryDirectory() as folder:  # as in a trial: what learns further was loaded
+        method = subject.reloaded(Path(folder), subject.fitted_to(train, val))
+    train, val = (_renamed(part, {late: name}) for part in (subject.train, subject.val))
+    with seeded("check", "arrive"):
+        method.partial_fit(train, val, rng=torch.Generator().manual_seed(0))
+    scores, _ = outputs(method, subject.images)
+    _refuse_columns(scores, len(subject.images), sorted([*known, name]))
+    return scores
+
+
+def _renamed(images: ImageSet, names: Mapping[str, str]) -> ImageSet:
+    """Return the images of some sources under other names, which their labels index in sorted order."""
+    chosen = [index for index, label in enumerate(images.labels) if images.sources[label] in names]
+    sources = sorted(names.values())
+    return ImageSet(
+        images.subset(chosen).images.cpu().numpy(),
+        np.array([sources.index(names[images.sources[images.labels[index]]]) for index in chosen]),
+        sources=sources,
+        ids=[images.ids[index] for index in chosen],
+        groups=[images.groups[index] for index in chosen],
+        dataset=images.dataset,
+        split=images.split,
+        device=images.device,
+    )
+
+
+def _refuse_columns(scores: Tensor, n: int, sources: Sequence[str]) -> None:
+    """Refuse scores that are anything but float32 of a row per image and a column per source."""
+    if scores.shape != (n, len(sources)) or scores.dtype != torch.float32:
+        raise PluginError(
+            f"scores are {scores.dtype} of shape {tuple(scores.shape)}, expected torch.float32 of shape "
+            f"{(n, len(sources))}: one row per image, one column per source ({', '.join(sources)})"
+        )
 
 
 @contextmanager

@@ -5,11 +5,11 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from gfp_bench.cli.output import ExitCode, say, stop
 from gfp_bench.errors import unknown
 
 if TYPE_CHECKING:
+    from gfp_bench.checks import Finding
     from gfp_bench.contracts.images import ImageSet
     from gfp_bench.pictures import Use
     from gfp_bench.registry.plugins import Plugins
@@ -103,30 +104,46 @@ def info(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A method or an attack, name or name[key=value,...].")],
+    name: Annotated[
+        str, typer.Argument(help="A method, an attack or a generator: name, name[key=value,...] or name:PATH.")
+    ],
+    traceback: Annotated[bool, typer.Option("--traceback", help="Print each failure's whole traceback.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Run the contract checks on a plugin and say what failed and why."""
-    from gfp_bench.checks import check_attack, check_method
-    from gfp_bench.contracts.settings import parse_spec
+    """Run the contract checks on a plugin and say what failed, where and why."""
+    from gfp_bench.checks import check_attack, check_generator, check_method
     from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.zoo.training import parse_generator
 
-    plain, given = parse_spec(name)
+    plain, given = parse_generator(name)
     entry = load_plugins(plugin or ()).entry(plain)
-    if entry.kind == "generator":
-        stop(
-            ExitCode.USAGE,
-            f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks",
-        )
-    findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, given)
-    for finding in findings:
-        say(
-            f"{'passed' if finding.passed else 'FAILED'}  {finding.check}" + (f": {finding.why}" if finding.why else "")
-        )
-    failed = sum(not finding.passed for finding in findings)
+    checked = {"method": check_method, "attack": check_attack, "generator": check_generator}[entry.kind]
+    findings: list[Finding] = checked(entry.cls, given)
+    for alike in _by_cause(findings):
+        first = alike[0]
+        say(f"{_OUTCOMES[first.outcome]}  {', '.join(one.check for one in alike)}{first.why and f': {first.why}'}")
+        if first.where:
+            say(f"        {first.where}")
+        if traceback and first.traceback:
+            say(indent(first.traceback, " " * 8))
+    failed, untried = (sum(one.outcome == outcome for one in findings) for outcome in ("failed", "not checked"))
     if failed:
         stop(ExitCode.CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
-    say(f"{plain} passed all {len(findings)} checks")
+    if untried:
+        say(f"{plain} passed {len(findings) - untried} of {len(findings)} checks; {untried} could not be tried")
+    else:
+        say(f"{plain} passed all {len(findings)} checks")
+
+
+_OUTCOMES = {"passed": "passed", "failed": "FAILED", "not checked": "not checked"}
+
+
+def _by_cause(findings: Sequence["Finding"]) -> "Collection[list[Finding]]":
+    """Return findings in order, those of one cause together; what passed has none and stands alone."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.cause or finding.check, []).append(finding)
+    return groups.values()
 
 
 @app.command("mosaic")
