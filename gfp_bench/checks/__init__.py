@@ -66,7 +66,8 @@ def check_method(
         UsageError: If a setting is unknown or has a value that does not fit.
     """
     subject = methods.MethodSubject(cls, settings or {}, data or synthetic())
-    return list(_findings(subject, methods.ESSENTIAL, methods.FURTHER))
+    later = () if cls.partial_fit is Method.partial_fit else (methods.later_source,)
+    return list(_findings(subject, methods.ESSENTIAL, (*methods.FURTHER, *later)))
 
 
 def check_attack(

@@ -16,6 +16,10 @@ from places import SUPPORT
 from gfp_bench.data.manifest import Manifest
 
 FAULTS = str(SUPPORT / "faults.py")
+SAVE = """def save(self, folder: Path) -> None:
+        torch.stack([])
+
+    def skip(self, dataset: object)"""
 
 
 def test_run_then_status_leaderboard_show_publish(cli: Callable, toy: Manifest, tmp_path: Path) -> None:
@@ -153,6 +157,26 @@ def test_check_passes_and_fails(cli: Callable) -> None:
     assert code == 3
     assert "FAILED" in out
     assert "'wrong-shape' failed" in err
+
+
+def test_check_says_where_it_failed_and_a_cause_once(cli: Callable, tmp_path: Path) -> None:
+    plugin = tmp_path / "unsaved.py"
+    plugin.write_text(Path(FAULTS).read_text().replace("def skip(self, dataset: object)", SAVE))
+    (line,) = (number for number, line in enumerate(plugin.read_text().splitlines(), 1) if "stack([])" in line)
+    out = cli("check", "skips", "--plugin", str(plugin))[1]
+    told = "FAILED  save and load, immunise: RuntimeError: stack expects a non-empty TensorList\n"
+    assert f"{told}        {plugin}:{line}: torch.stack([])\n" in out
+    assert out.count("RuntimeError") == 1
+    assert "Traceback" not in out
+    whole = cli("check", "skips", "--plugin", str(plugin), "--traceback")[1]
+    assert whole.count("Traceback (most recent call last)") == 1
+
+
+def test_check_of_a_generator_tells_what_was_not_tried(cli: Callable, tmp_path: Path) -> None:
+    code, out, err = cli("check", "diffusers")
+    assert code == 0, err
+    assert "not checked  training, pool unchanged" in out
+    assert "diffusers passed 3 of 13 checks; 10 could not be tried" in out
 
 
 def test_data_index_info_verify_audit(cli: Callable, toy: Manifest, tmp_path: Path) -> None:
