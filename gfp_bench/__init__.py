@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 _HOMES = {  # name -> module, so that `import gfp_bench` costs nothing and the command line starts without torch
     "Dataset": "data.dataset",
-    "DatasetFacts": "contracts.dataset",
     "DatasetError": "errors",
+    "DatasetFacts": "contracts.dataset",
     "Fingerprints": "contracts.types",
     "Generator": "contracts.generator",
     "GfpBenchError": "errors",

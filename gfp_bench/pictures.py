@@ -30,7 +30,7 @@ def sheet(images: Images, columns: int | None = None) -> Image.Image:
 
 
 def contact_sheet(images: ImageSet, columns: int = 20, rows: int = 2) -> Image.Image:
-    """Return some rows a source, sources in sorted order, images evenly spread over those of a split by their ids.
+    """Return some rows per source, sources in sorted order, images evenly spread over those of a split by their ids.
 
     Raises:
         UsageError: If a source has fewer images than its rows take.
@@ -60,12 +60,12 @@ class Use:
 
 
 def mosaic(images: ImageSet, uses: Sequence[Use], *, scale: int = 2) -> Image.Image:
-    """Return a picture with a strip a row: its heading, then for the clean images and each use a title and the images.
+    """Return a picture with one strip per row: a heading, then for the clean images and each use a title and images.
 
     Args:
         images: What each strip shows, one below the other.
         uses: The attacks; streams are those of a run with the same seed.
-        scale: How many pixels a pixel becomes across and down, by nearest neighbour.
+        scale: How many pixels one pixel becomes across and down, by nearest neighbour.
     """
     clean = images.images
     strips = []

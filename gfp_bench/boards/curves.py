@@ -1,4 +1,4 @@
-"""Accuracy against severity as a picture: a panel a ladder, a line a method. Torch-free.
+"""Accuracy against severity as a picture: one panel per ladder, one line per method. Torch-free.
 
 Fonts and smoothing differ between versions of matplotlib, so equal pixels cannot be asked for. The file carries the
 digest of what it shows instead, by which a picture that is not its board's is found.

@@ -40,13 +40,13 @@ _LADDERS = (
     "the same random draws. Intervals are drawn in the figure and stand in the CSV."
 )
 _MARKS = (
-    "Best in bold; `†` cannot be told from the best (paired bootstrap of correctness, Holm-adjusted within its column, "
-    "5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked."
+    "Best in bold; `†` cannot be told from the best (paired bootstrap over test images, Holm-adjusted within its "
+    "column, 5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked."
 )
 _SEPARABILITY = (
     "`FDR (equal)`: Fréchet distance between sources over that within them, n/2 images on both sides, so that "
     "1 is no signal; in brackets its 95 % range under permuted labels (over seeds: the mean, the widest range). It "
-    "depends on n and d, the images a source and the dimension, so it ranks nothing across methods."
+    "depends on n and d, the number of images per source and the dimension, so it ranks nothing across methods."
 )
 _SCREEN = 80  # columns of a terminal
 _TITLE = 32  # columns that a method's title may have there

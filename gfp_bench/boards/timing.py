@@ -40,7 +40,7 @@ def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
                 "trial s": f"{sum(timing.wall for timing in own):.1f}",
                 "in plugins s": f"{sum(timing.plugin for timing in own):.1f}",
                 "harness s": f"{sum(harness):.1f}",
-                "harness s a trial, at most": f"{max(harness):.2f}",
+                "harness s per trial, at most": f"{max(harness):.2f}",
                 "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
             }
         )

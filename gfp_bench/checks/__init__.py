@@ -4,52 +4,27 @@ A check is a function that raises when the contract is broken; its name, in word
 come first: once one of them fails the others mean nothing and are left out.
 """
 
-import inspect
 import socket
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 from gfp_bench.checks import attacks, generators, methods
-from gfp_bench.checks.candidate import NotCheckedError, Subject, no_network
 from gfp_bench.checks.candidate import Splits as Splits
+from gfp_bench.checks.candidate import Subject, no_network
 from gfp_bench.checks.candidate import synthetic as synthetic
+from gfp_bench.checks.findings import Finding as Finding
+from gfp_bench.checks.findings import by_cause as by_cause
+from gfp_bench.checks.findings import finding_of
 from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.settings import Setting
-from gfp_bench.errors import PluginError, UsageError
+from gfp_bench.errors import UsageError
 
 Check = Callable[[Any], None]  # of a plugin's subject
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check came to.
-
-    Attributes:
-        check: Its name.
-        outcome: Whether the contract is kept; what could not be tried is neither passed nor failed.
-        why: What failed, or why it could not be tried; empty if it passed.
-        where: The last line of the plugin's own file that ran before it failed, as ``path:line: source``, or "".
-        cause: The same for all findings that one mistake brings about.
-        traceback: Of the failure, whole.
-    """
-
-    check: str
-    outcome: Literal["passed", "failed", "not checked"] = "passed"
-    why: str = ""
-    where: str = ""
-    cause: str = ""
-    traceback: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the contract is kept."""
-        return self.outcome == "passed"
 
 
 def check_method(
@@ -103,40 +78,14 @@ def _findings(subject: Subject[Any], essential: Sequence[Check], further: Sequen
         for check in essential:
             finding = _finding(check, subject, users_fault=UsageError)
             yield finding
-            if finding.outcome == "failed":
+            if finding.outcome == "FAILED":
                 return
-        for check in (*further, no_network):  # what refuses only now has taken the settings and the images before
+        for check in (*further, no_network):  # settings and images suit the plugin: what it refuses now is its fault
             yield _finding(check, subject)
 
 
 def _finding(check: Check, subject: Subject[Any], users_fault: type[UsageError] | tuple[()] = ()) -> Finding:
-    name = check.__name__.replace("_", " ")
-    try:
-        check(subject)
-    except users_fault:
-        raise
-    except NotCheckedError as error:
-        return Finding(name, "not checked", why=str(error), cause=str(error))
-    except (Exception, SystemExit) as error:
-        return _failure(name, subject.cls, error)
-    return Finding(name)
-
-
-def _failure(name: str, cls: type, error: BaseException) -> Finding:
-    """Return the finding for an error of a check's own, which names what is wrong, or of the plugin's, with its place.
-
-    One mistake has one place: several checks that end in the same line do so for the same reason.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == inspect.getsourcefile(cls)]
-    whole = "".join(traceback.format_exception(error))
-    if isinstance(error, PluginError) and not own:
-        return Finding(name, "failed", str(error), cause=str(error), traceback=whole)
-    place, last = (own or frames)[-1], frames[-1]
-    why = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-    where = f"{place.filename}:{place.lineno}: {place.line}"
-    cause = f"{type(error).__name__} {where} {last.filename}:{last.lineno}"
-    return Finding(name, "failed", why, where, cause, whole)
+    return finding_of(check.__name__.replace("_", " "), partial(check, subject), subject.cls, users_fault)
 
 
 @contextmanager

@@ -19,10 +19,6 @@ Plugin = TypeVar("Plugin", bound=Method | Perturbation | Generator)
 _FORMATS = (".safetensors", ".npz", ".npy", ".json", ".txt")  # what is read without running it
 
 
-class NotCheckedError(Exception):
-    """Why a check does not apply or could not be tried."""
-
-
 class Splits(NamedTuple):
     """The images that a plugin is checked on, of three sources or more."""
 

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gfp_bench.checks.candidate import NotCheckedError, Subject, refuse_pickle, settings
+from gfp_bench.checks.candidate import Subject, refuse_pickle, settings
 from gfp_bench.checks.candidate import declared as declared_at_all
+from gfp_bench.checks.findings import UncheckedError
 from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.monitor import Monitor
 from gfp_bench.contracts.settings import resolved_settings
@@ -74,27 +75,27 @@ class GeneratorSubject(Subject[Generator]):
         """The first training, undisturbed.
 
         Raises:
-            NotCheckedError: If the generator comes trained.
+            UncheckedError: If the generator comes trained.
         """
         try:
             return self.trained()
         except UsageError as error:
             if "path" not in resolved_settings(self.cls, self.given):
                 raise
-            raise NotCheckedError(f"it comes trained: {error}") from error
+            raise UncheckedError(f"it comes trained: {error}") from error
 
     @cached_property
     def generator(self) -> Generator:
         """The generator as trained here, or as it lies in its ``path``.
 
         Raises:
-            NotCheckedError: If it comes trained but no path says where it lies.
+            UncheckedError: If it comes trained but no path says where it lies.
         """
-        with suppress(NotCheckedError):
+        with suppress(UncheckedError):
             return self.training.generator
         path = resolved_settings(self.cls, self.given)["path"]
         if not path:
-            raise NotCheckedError(f"it comes trained; say where one lies: {self.cls.name}[path=...]")
+            raise UncheckedError(f"it comes trained; say where one lies: {self.cls.name}[path=...]")
         generator = self.make()
         generator.load(Path(str(path)))
         return generator
@@ -150,7 +151,7 @@ def samples(subject: GeneratorSubject) -> None:
     for n in (_SAMPLES, 1):
         images = subject.samples(n)
         size = tuple(images.shape[-2:])  # one that comes trained has its own
-        with suppress(NotCheckedError):
+        with suppress(UncheckedError):
             size = tuple(subject.training.pool.shape[2:])
         if images.dtype != torch.uint8 or images.shape != (n, 3, *size):
             raise PluginError(
@@ -191,7 +192,7 @@ def previews(subject: GeneratorSubject) -> None:
     """Previews leave no trace in a training."""
     unseen, seen = subject.training, subject.trained(looks=True)
     if not seen.watcher.previews:
-        raise NotCheckedError("it offers no previews")
+        raise UncheckedError("it offers no previews")
     _same_training(seen, unseen, "once previews are drawn; draw them from a stream and networks of their own")
 
 
@@ -199,7 +200,7 @@ def killed_training(subject: GeneratorSubject) -> None:
     """A training that was killed goes on from any checkpoint, and ends as an undisturbed one."""
     whole = subject.training
     if not whole.watcher.kept:
-        raise NotCheckedError("it offers no checkpoints, so a killed training begins anew")
+        raise UncheckedError("it offers no checkpoints, so a killed training begins anew")
     for number, kept in enumerate(whole.watcher.kept, 1):
         _same_training(subject.trained(kept), whole, f"when killed after checkpoint {number} and taken up from there")
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench.checks.candidate import NotCheckedError, Subject, refuse_pickle, settings
+from gfp_bench.checks.candidate import Subject, refuse_pickle, settings
 from gfp_bench.checks.candidate import declared as declared_at_all
+from gfp_bench.checks.findings import UncheckedError
 from gfp_bench.contracts.attack import Perturbation, to_uint8
 from gfp_bench.contracts.dataset import REAL
 from gfp_bench.contracts.images import ImageSet
@@ -96,7 +97,7 @@ def shape(subject: MethodSubject) -> None:
     ):
         raise PluginError(
             f"fingerprints are {fingerprints.dtype} of shape {tuple(fingerprints.shape)}, "
-            f"expected a floating type and shape ({n}, d): one row an image"
+            f"expected a floating type and shape ({n}, d): one row per image"
         )
 
 
@@ -182,7 +183,7 @@ def two_sources(subject: MethodSubject) -> None:
     splits = {part.split: len(part) for part in (train, val, test)}
     facts = _Facts(train.dataset, train.sources, (3, *train.image_shape[1:]), splits, {name: {} for name in two})
     if reason := subject.make().skip(facts):
-        raise NotCheckedError(f"it skips {' and '.join(two)}: {reason}")
+        raise UncheckedError(f"it skips {' and '.join(two)}: {reason}")
     scores, _ = outputs(subject.fitted_to(train, val), test.images)
     _refuse_columns(scores, len(test), two)
 

@@ -21,7 +21,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:  # typer calls it, with None where it is not given
     if asked:
         say(f"gfp-bench {__version__}")
         raise typer.Exit
@@ -30,8 +30,8 @@ def _version(asked: bool) -> None:
 @app.callback()
 def common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = None,
 ) -> None:
     """Benchmark fingerprints of generative models: one protocol, exact attacks, numbers that can be re-derived."""
 

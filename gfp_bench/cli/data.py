@@ -82,7 +82,7 @@ def verify(name: Name) -> None:
 @app.command()
 def audit(
     name: Name,
-    as_json: Annotated[bool, typer.Option("--json", help="One object a source.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object per source.")] = False,
 ) -> None:
     """Compare the sources by what has nothing to do with fingerprints: format, file size, image size."""
     from tabulate import tabulate
@@ -129,8 +129,8 @@ def contact_sheet(
     name: Name,
     out: Annotated[Path, typer.Option(help="The picture, by its ending PNG, WebP, ...")],
     split: Annotated[str, typer.Option(help="Whose images.")] = "val",
-    columns: Annotated[int, typer.Option(min=1, help="Images a row.")] = 20,
-    rows: Annotated[int, typer.Option(min=1, help="Rows a source.")] = 2,
+    columns: Annotated[int, typer.Option(min=1, help="Images per row.")] = 20,
+    rows: Annotated[int, typer.Option(min=1, help="Rows per source.")] = 2,
 ) -> None:
     """Draw images of every source, sources in sorted order, images evenly spread over a split."""
     from gfp_bench.pictures import contact_sheet as drawn

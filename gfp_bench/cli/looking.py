@@ -5,11 +5,11 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from textwrap import fill, indent
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,15 +89,9 @@ def info(
         return
     say(f"{name} ({entry.kind}, version {cls.version}, {entry.origin})\n\n{facts['description']}\n")
     for one in described_settings(cls):
-        say(f"  {one.name} = {one.default}")
-        say(
-            fill(
-                f"{one.expected}; {one.explanation}" if one.explanation else one.expected,
-                80,
-                initial_indent="      ",
-                subsequent_indent="      ",
-            )
-        )
+        for text, indent in ((f"{one.name} = {one.default} ({one.expected})", 2), (one.explanation, 6)):
+            if text:
+                say(fill(text, 80, initial_indent=" " * indent, subsequent_indent=" " * 6))
     for deviation in facts["deviations"]:
         say(f"  deviates: {deviation}")
 
@@ -107,26 +101,21 @@ def check(
     name: Annotated[
         str, typer.Argument(help="A method, an attack or a generator: name, name[key=value,...] or name:PATH.")
     ],
-    traceback: Annotated[bool, typer.Option("--traceback", help="Print each failure's whole traceback.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="The whole traceback of each failure.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
     """Run the contract checks on a plugin and say what failed, where and why."""
-    from gfp_bench.checks import check_attack, check_generator, check_method
+    from gfp_bench.checks import by_cause, check_attack, check_generator, check_method
     from gfp_bench.registry.discovery import load_plugins
     from gfp_bench.zoo.training import parse_generator
 
     plain, given = parse_generator(name)
     entry = load_plugins(plugin or ()).entry(plain)
-    checked = {"method": check_method, "attack": check_attack, "generator": check_generator}[entry.kind]
-    findings: list[Finding] = checked(entry.cls, given)
-    for alike in _by_cause(findings):
-        first = alike[0]
-        say(f"{_OUTCOMES[first.outcome]}  {', '.join(one.check for one in alike)}{first.why and f': {first.why}'}")
-        if first.where:
-            say(f"        {first.where}")
-        if traceback and first.traceback:
-            say(indent(first.traceback, " " * 8))
-    failed, untried = (sum(one.outcome == outcome for one in findings) for outcome in ("failed", "not checked"))
+    checks: Any = {"method": check_method, "attack": check_attack, "generator": check_generator}  # each of its kind
+    findings: list[Finding] = checks[entry.kind](entry.cls, given)
+    for group in by_cause(findings):
+        _say_group(group, tracebacks=traceback)
+    failed, untried = (sum(one.outcome == outcome for one in findings) for outcome in ("FAILED", "not checked"))
     if failed:
         stop(ExitCode.CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
     if untried:
@@ -135,15 +124,15 @@ def check(
         say(f"{plain} passed all {len(findings)} checks")
 
 
-_OUTCOMES = {"passed": "passed", "failed": "FAILED", "not checked": "not checked"}
-
-
-def _by_cause(findings: Sequence["Finding"]) -> "Collection[list[Finding]]":
-    """Return findings in order, those of one cause together; what passed has none and stands alone."""
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(finding.cause or finding.check, []).append(finding)
-    return groups.values()
+def _say_group(findings: "list[Finding]", *, tracebacks: bool) -> None:
+    """Print findings of one cause."""
+    first = findings[0]
+    say(f"{first.outcome}  {', '.join(finding.check for finding in findings)}" + (first.why and f": {first.why}"))
+    if first.place:
+        say(f"        {first.place}")
+    for finding in findings if tracebacks else ():
+        if finding.traceback:
+            say(f"\n{finding.check}: {finding.traceback}")
 
 
 @app.command("mosaic")
@@ -161,10 +150,10 @@ def mosaic_command(
     image: Annotated[
         list[str] | None, typer.Option(help="An image's id; one of each source by default; repeatable.")
     ] = None,
-    scale: Annotated[int, typer.Option(min=1, help="How many pixels a pixel becomes across and down.")] = 2,
+    scale: Annotated[int, typer.Option(min=1, help="How many pixels one pixel becomes across and down.")] = 2,
     plugin: PluginFiles = None,
 ) -> None:
-    """Draw some images under attacks, to the bit as a run attacks them: a row an attack, a column a severity."""
+    """Draw some images under attacks, to the bit as a run attacks them: one row per attack, one column per severity."""
     from gfp_bench.pictures import mosaic
     from gfp_bench.registry.discovery import load_plugins
 

@@ -23,7 +23,7 @@ Methods = Annotated[
     list[str] | None, typer.Option("-m", "--method", help="name or name[key=value,...]; repeat for more.")
 ]
 Seeds = Annotated[str | None, typer.Option(help="As 0-2 or 0,2, or 'protocol' for the protocol's own.")]
-Limit = Annotated[int | None, typer.Option(min=2, help="Images a source and split; never for a published board.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="Images per source and split; never for a published board.")]
 
 app = typer.Typer()
 
@@ -37,10 +37,10 @@ def run(
     limit: Limit = None,
     plugin: PluginFiles = None,
     output: Output = None,
-    jobs: Annotated[int | None, typer.Option("-j", min=1, help="Trials at a time; one a GPU or core.")] = None,
+    jobs: Annotated[int | None, typer.Option("-j", min=1, help="Trials at a time; one per GPU or core.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    timeout: Annotated[float, typer.Option(help="Seconds a trial may take.")] = 24 * 3600,
-    idle_timeout: Annotated[float, typer.Option(help="Seconds a trial may give no sign of life.")] = 900,
+    timeout: Annotated[float, typer.Option(help="Seconds that a trial may take.")] = 24 * 3600,
+    idle_timeout: Annotated[float, typer.Option(help="Seconds that a trial may give no sign of life.")] = 900,
     memory: Annotated[float | None, typer.Option(help="GB that a trial on the CPU may allocate.")] = None,
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints of a training.")] = 30,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False,
@@ -108,7 +108,7 @@ def plan_command(
 @app.command()
 def status(
     output: Output = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One object a cell.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object per cell.")] = False,
 ) -> None:
     """Say how far the last plan of a results folder is."""
     from gfp_bench.engine.records import Store
@@ -210,7 +210,7 @@ def _cell_state(store: "Store", trial: Any, cell: Any) -> dict[str, Any]:  # Tri
 
 
 def _table(plan: "Plan", store: "Store") -> None:
-    """Print one line a trial: how many of its cells are done, failed and to do."""
+    """Print one line per trial: how many of its cells are done, failed and to do."""
     from tabulate import tabulate
 
     statuses = ("done", "failed", "timeout", "skipped", "not run")

@@ -106,14 +106,14 @@ def build(
     out: Annotated[Path, typer.Option(help="Gets <name>.toml, <name>.parquet and the folder <name> of archives.")],
     trainings: Annotated[
         Path | None,
-        typer.Option("--zoo", help="Holds a folder a source, as `zoo train` fills it; zoo/<name> by default."),
+        typer.Option("--zoo", help="Holds one folder per source, as `zoo train` fills it; zoo/<name> by default."),
     ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Make this source only; may be repeated.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it will take here, and stop.")] = False,
     device: Device = "cpu",
     plugin: PluginFiles = None,
 ) -> None:
-    """Make a dataset, one archive a source; the same command again goes on, several may run at once."""
+    """Make a dataset, one archive per source; the same command again goes on, several may run at once."""
     from gfp_bench.cli.progress import TrainingLine
     from gfp_bench.registry.discovery import load_plugins
     from gfp_bench.zoo.builder import DatasetBuilder

@@ -67,7 +67,7 @@ def _check(attack: str, images: Tensor, rng: ImageRng) -> None:
         )
     if len(rng) != len(images):
         raise ValueError(
-            f"attack {attack!r} got {len(rng)} random streams for {len(images)} images, expected one an image; "
+            f"attack {attack!r} got {len(rng)} random streams for {len(images)} images, expected one per image; "
             "make them with ImageRng.for_images or ImageSet.attack_rng"
         )
     if rng.device.type != images.device.type:

@@ -18,7 +18,7 @@ class ImageSet:
     Attributes:
         sources: The names of all sources of the dataset, sorted; a label is an index into them.
         ids: The images' names, unique in the dataset.
-        groups: What ties images together (photograph, prompt, latent), one a image.
+        groups: What ties images together (photograph, prompt, latent), one per image.
         dataset: The dataset's name.
         split: The split's name.
         device: Where batches lie.
@@ -144,7 +144,7 @@ class ImageSet:
         return part
 
     def attack_rng(self, attack: str, seed: int, passes: int = 0) -> ImageRng:
-        """Return one random stream an image for an attack of that name."""
+        """Return one random stream per image for an attack of that name."""
         return self._streams(attack, seed, np.arange(len(self)), np.full(len(self), passes))
 
     def _streams(self, attack: str, seed: int, chosen: NDArray[np.int64], passes: NDArray[np.int64]) -> ImageRng:

@@ -58,7 +58,7 @@ class Method(Configurable, ABC):
 
     @abstractmethod
     def scores(self, images: Images) -> Scores:
-        """Return one row an image and one column a source (in sorted order), the largest being the answer.
+        """Return one row per image and one column per source (in sorted order), the largest being the answer.
 
         An image's scores do not depend on the rest of the batch.
         """

@@ -18,13 +18,13 @@ Words = TypeVar("Words", Tensor, NDArray[np.int64])
 _MULTIPLIERS = (0xD2E7470EE14C6C93 - 2**64, 0xCA5A826395121157 - 2**64)  # as int64: torch has no uint64 arithmetic
 _WEYL = (0x9E3779B97F4A7C15 - 2**64, 0xBB67AE8584CAA73B - 2**64)
 _LOW = 0xFFFFFFFF
-_NUMPY_FROM = 64  # words an image from which NumPy's own generator, image by image, beats the tensor form on a CPU
+_NUMPY_FROM = 64  # words per image from which NumPy's own generator, image by image, beats the tensor form on a CPU
 
 
 class ImageRng:
     """The random streams of a batch: stream i belongs to image i alone, so batching and order cannot matter.
 
-    Every draw has a leading dimension n, one entry an image, and is float64 (or int64) on the streams' device.
+    Every draw has a leading dimension n, one entry per image, and is float64 (or int64) on the streams' device.
     """
 
     def __init__(self, keys: Tensor, position: int = 0) -> None:

@@ -2,7 +2,8 @@
 
 A setting is a keyword argument of ``__init__``. Its annotation says what it may be and, inside ``Annotated``, what it
 is: ``k: Annotated[int | None, "voters; none: chosen on validation images", Ge(1)] = 5``. Bounds are those of the
-package annotated-types and hold for numbers alone.
+package annotated-types and hold for numbers alone. What one setting asks of another, ``__init__`` refuses itself, with
+a ValueError.
 """
 
 import functools
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, Union, cast
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MultipleOf
 
 from gfp_bench.errors import PluginError, SettingError, UsageError, unknown
 
@@ -27,6 +28,7 @@ _BOUNDS: dict[type, tuple[str, Callable[[Any, Any], bool], str]] = {  # attribut
     Ge: ("ge", lambda value, bound: value >= bound, "at least"),
     Lt: ("lt", lambda value, bound: value < bound, "below"),
     Le: ("le", lambda value, bound: value <= bound, "at most"),
+    MultipleOf: ("multiple_of", lambda value, bound: value % bound == 0, "a multiple of"),
 }
 
 
@@ -43,11 +45,16 @@ class SettingFacts:
 class Configurable:
     """A class whose settings are checked however it is made: from the command line, from a file or in Python."""
 
+    def __init__(self) -> None:
+        """Take no settings; a class that has some has an ``__init__`` of its own."""
+        super().__init__()
+
     def __init_subclass__(cls, **options: Any) -> None:  # whatever a mix-in takes
         """Put the check of the settings before every ``__init__``, so that no plugin has to write it."""
         super().__init_subclass__(**options)
-        if "__init__" in vars(cls):
-            setattr(cls, "__init__", _checking(cls, vars(cls)["__init__"]))  # noqa: B010 - mypy refuses to assign a method
+        init = cls.__init__
+        if "__init__" in vars(cls) or init is Configurable.__init__:
+            setattr(cls, "__init__", _checking(cls, init))  # noqa: B010 - mypy refuses to assign a method
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
@@ -96,15 +103,24 @@ def described_settings(cls: type) -> list[SettingFacts]:
 
 
 def _checking(cls: type, init: Callable[..., None]) -> Callable[..., None]:
-    """Return ``__init__`` such that settings arrive resolved."""
+    """Return ``__init__`` such that settings arrive resolved, and that what it refuses is a `SettingError`."""
 
     @functools.wraps(init)
     def checked(self: object, *values: Setting, **given: Setting) -> None:
-        parameters = _parameters(cls)
-        named = dict(zip(parameters, values, strict=False))
-        if len(values) > len(parameters) or named.keys() & given.keys():
+        label, parameters = _label(type(self)), _parameters(cls)
+        places = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+        named = dict(zip(places, values, strict=False))
+        if len(values) > len(places) or named.keys() & given.keys():
             init(self, *values, **given)  # which raises Python's own TypeError
-        init(self, **_resolved(_label(cls), parameters, {**named, **given}))
+        settings = _resolved(label, parameters, {**named, **given})
+        try:
+            init(self, **settings)
+        except SettingError:
+            raise
+        except ValueError as error:
+            if settings == _resolved(label, parameters, {}):
+                raise PluginError(f"{label!r} refuses its own defaults: {error}") from error
+            raise SettingError(f"{label!r}: {error}") from error
 
     return checked
 
@@ -137,10 +153,13 @@ def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
 def _problem(parameter: inspect.Parameter) -> str | None:
     if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
         return "has no name of its own, expected a keyword argument"
-    annotation, _ = _split(parameter.annotation)
+    annotation, notes = _split(parameter.annotation)
     if annotation is parameter.empty or not all(map(_is_allowed, _options(annotation))):
         shown = "no annotation" if annotation is parameter.empty else f"the type {annotation}"
         return f"has {shown}, expected bool, int, float, str, None, a Literal or a union of these"
+    if strange := [note for note in notes if not isinstance(note, str) and type(note) not in _BOUNDS]:
+        known = ", ".join(kind.__name__ for kind in _BOUNDS)
+        return f"has the note {strange[0]!r}, expected text or a bound of annotated_types: {known} or Interval"
     if parameter.default is parameter.empty:
         return "has no default, expected the paper's value"
     try:

@@ -14,7 +14,7 @@ Labels: TypeAlias = Int64[Tensor, " n"]
 """Indices into the sorted sources."""
 
 Scores: TypeAlias = Float32[Tensor, "n s"]
-"""One row an image, one column a source; the largest names the source."""
+"""One row per image, one column per source; the largest names the source."""
 
 Fingerprints: TypeAlias = Float[Tensor, "n d"]
 """The space in which separability is measured."""

@@ -50,7 +50,7 @@ def verify(manifest: Manifest, progress: OnProgress | None = None) -> int:
 
 
 def audit(manifest: Manifest, progress: OnProgress | None = None) -> pd.DataFrame:
-    """Return what a look at the files, without their pixels, tells of each source; one row a source.
+    """Return what a look at the files, without their pixels, tells of each source; one row per source.
 
     Columns: source; images; format (by content, not by name), mode and size with the number of files of each;
     bytes_min, bytes_median, bytes_max; repeated, the number of files equal to another of the source.

@@ -1,6 +1,6 @@
 """What a dataset's card says of its images: how far the sources are from real ones, and how near to what they learnt.
 
-There are no pretrained networks here, so the Fréchet distance is taken in `octaves`: 21 numbers an image that are
+There are no pretrained networks here, so the Fréchet distance is taken in `octaves`: 21 numbers per image that are
 fixed beforehand, say how much of which detail there is, and are few against the images of a source.
 """
 
@@ -28,7 +28,7 @@ Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
 
 LEVELS = 3  # octaves of detail; what is left at the last has an eighth of the side
 HALVINGS = 100
-_LIMIT = 200  # images a source: distances shrink as the number grows
+_LIMIT = 200  # images per source: distances shrink as the number grows
 _ROUNDING = 1 / 12  # variance of an 8-bit value's rounding, in grey levels squared: less energy than that says nothing
 _COLOURS = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # BT.601: Y, Cb, Cr
 

@@ -86,7 +86,7 @@ class Dataset:
         if name not in self.manifest.splits:
             raise unknown("split", name, self.manifest.splits)
         if limit is not None and limit < 1:
-            raise UsageError(f"limit is {limit}, expected at least 1 image a source; raise or omit it")
+            raise UsageError(f"limit is {limit}, expected at least 1 image per source; raise or omit it")
         names = self.sources if sources is None else tuple(sorted(sources))
         if strange := sorted({*names} - {*self.sources}):
             raise unknown("source", strange[0], self.sources)

@@ -1,4 +1,4 @@
-"""The index of a dataset: one row an image, kept as parquet and named by its content."""
+"""The index of a dataset: one row per image, kept as parquet and named by its content."""
 
 import json
 from collections.abc import Callable, Collection, Iterator

@@ -188,7 +188,7 @@ def write_manifest(
 
     Args:
         file: The manifest's path, `<name>.toml`.
-        index: One row an image, with the columns of `gfp_bench.data.index.SCHEMA`, in any order.
+        index: One row per image, with the columns of `gfp_bench.data.index.SCHEMA`, in any order.
         about: What people are told.
         folder: Where the images lie: absolute, or from the manifest's folder.
         image_size: Height and width of every image in pixels, after the view.

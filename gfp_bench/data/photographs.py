@@ -1,6 +1,6 @@
 """Small real images: crops of ten free photographs that scikit-image and scikit-learn bring along.
 
-Every photograph is first divided into regions, one a split, that share no pixel; crops come from inside a region, so
+Every photograph is first divided into regions, one per split, that share no pixel; crops come from inside a region, so
 no pixel of one split can reach another.
 """
 

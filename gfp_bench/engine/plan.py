@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting
@@ -239,7 +239,7 @@ def make_plan(
         settings = plugins.settings(cls, given)
         if any(row.method == name and row.settings == settings for row in rows):
             continue
-        method = _made(cls, settings)
+        method = cls(**settings)
         row = _row(method, settings, given)
         rows.append(row)
         for seed in (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,):
@@ -271,19 +271,8 @@ def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Set
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     cls = plugins.attack(use.name)
     settings = plugins.settings(cls, use.settings)
-    _made(cls, settings)
+    cls(**settings)  # what it refuses is refused before anything runs
     return Attack(label=use.label, name=use.name, settings=settings, version=cls.version)
-
-
-T = TypeVar("T")
-
-
-def _made(cls: type[T], settings: Mapping[str, Setting]) -> T:
-    """Return a plugin with settings; a value that it refuses is refused before anything runs."""
-    try:
-        return cls(**settings)
-    except ValueError as error:
-        raise UsageError(f"{getattr(cls, 'name', cls.__name__)!r}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a cell leaves behind, and the store that keeps it: one JSON and one score file a cell. Torch-free."""
+"""What a cell leaves behind, and the store that keeps it: one JSON and one score file per cell. Torch-free."""
 
 import io
 import json

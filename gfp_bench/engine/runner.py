@@ -42,8 +42,8 @@ class Options:
         results: The results folder.
         jobs: Trials at a time; by default one per GPU, or one per core.
         device: ``auto``, ``cpu`` or ``cuda``.
-        timeout: Seconds a trial may take.
-        idle_timeout: Seconds a trial may give no sign of life.
+        timeout: Seconds that a trial may take.
+        idle_timeout: Seconds that a trial may give no sign of life.
         memory: Bytes a trial on the CPU may allocate; by default what the machine has, shared by the jobs.
         retry_failed: Whether failed cells are tried again.
         plugin_files: Single-file plugins.

@@ -15,7 +15,7 @@ class Attribution:
         accuracy: Fraction of images whose source was named.
         macro_f1: Mean of the sources' F1; a source that is never predicted has F1 0.
         recall: Per source, the fraction of its images that was attributed to it.
-        confusion: Counts, one row a true source, one column a predicted one.
+        confusion: Counts, one row per true source, one column per predicted one.
     """
 
     balanced_accuracy: float

@@ -45,8 +45,16 @@ def bootstrap(
     for images, starts, sizes in strata:
         sums = np.add.reduceat(credit[:, images], starts, axis=1)
         weights = _weights(len(sizes), resamples, rng)
-        recalls += np.concatenate([(drawn @ sums.T) / (drawn @ sizes)[:, None] for drawn in weights])
+        recalls += np.concatenate([_weighted(drawn, sums) / _weighted(drawn, sizes[None]) for drawn in weights])
     return recalls / len(strata)
+
+
+def _weighted(drawn: Float[np.ndarray, "b g"], sums: Shaped[np.ndarray, "m g"]) -> Float[np.ndarray, "b m"]:
+    """Return ``drawn @ sums.T``, added up group by group: a product of matrices rounds as each processor likes."""
+    total = np.zeros((len(drawn), len(sums)))
+    for weights, credit in zip(drawn.T, sums.T, strict=True):
+        total += weights[:, None] * credit
+    return total
 
 
 def image_weights(
@@ -122,7 +130,7 @@ def ties(accuracy: Float[np.ndarray, " m"], resampled: Float[np.ndarray, "r m"])
     """Return which methods cannot be told from the best at 1 - `LEVEL`, the best among them.
 
     Args:
-        accuracy: One value a method.
+        accuracy: One value per method.
         resampled: Their values under common resamples, from `bootstrap`.
     """
     best = int(accuracy.argmax())

@@ -13,7 +13,7 @@ def detection_margins(scores: Float[np.ndarray, "n s"], sources: Sequence[str]) 
     """Return the score of `real` minus the best other score, or None unless there are real and generated sources.
 
     Args:
-        scores: One row an image, one column a source.
+        scores: One row per image, one column per source.
         sources: Names of the columns.
     """
     if REAL not in sources or len(sources) < 2:
@@ -100,7 +100,7 @@ def roc(
     Args:
         scores: One per image.
         positive: Which images are positives; there are both.
-        weights: How often each image counts, one row a curve; all once by default.
+        weights: How often each image counts, one row per curve; all once by default.
     """
     order = np.argsort(-scores, kind="stable")
     _, starts = np.unique(-scores[order], return_index=True)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64, Integer
 from gfp_bench.errors import PluginError
 from gfp_bench.metrics.distances import Distances, gram_distances, moment_distances
 
-LIMIT = 200  # images a source
+LIMIT = 200  # images per source
 HALVINGS = 20
 PERMUTATIONS = 100
 _NOISE = 1e-12  # what rounding alone leaves of a distance, relative to the features' spread
@@ -27,7 +27,7 @@ class Separability:
     """FD ratios; None where undefined.
 
     Attributes:
-        n: Images a source that were used.
+        n: Images per source that were used.
         d: Dimension of the fingerprints.
         fdr: The papers' ratio: all n images of a source between sources, halves of n within.
         fdr_equal: The same with halves on both sides, so that it is 1 without any signal.

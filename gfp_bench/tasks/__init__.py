@@ -9,6 +9,11 @@ from gfp_bench.contracts.task import Task
 from gfp_bench.errors import PluginError, unknown
 
 
+def task_names() -> list[str]:
+    """Return the names of all tasks, sorted."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
 def load_task(name: str, settings: Mapping[str, Setting] | None = None) -> Task:
     """Return the task of a name, with the settings that a protocol gives it.
 
@@ -16,9 +21,8 @@ def load_task(name: str, settings: Mapping[str, Setting] | None = None) -> Task:
         UsageError: If there is no such task, or it does not have such a setting.
         PluginError: If its file does not define it.
     """
-    names = [module.name for module in iter_modules(__path__)]
-    if name not in names:
-        raise unknown("task", name, names)
+    if name not in task_names():
+        raise unknown("task", name, task_names())
     module = import_module(f"{__name__}.{name}")
     for cls in vars(module).values():
         if isinstance(cls, type) and issubclass(cls, Task) and getattr(cls, "name", None) == name:

@@ -1,4 +1,4 @@
-"""Build a dataset from its recipe, one archive a source: what is done stays, what is killed goes on."""
+"""Build a dataset from its recipe, one archive per source: what is done stays, what is killed goes on."""
 
 import json
 import time
@@ -103,7 +103,7 @@ class DatasetBuilder:
         for source in sources:
             with claimed(self._archive(source).with_name(f".{source}.claim")) as holder:
                 if holder is not None:
-                    self.report(f"{source}: in the hands of {holder}, left to it")
+                    self.report(f"{source}: locked by {holder}, left to it")
                 elif not self._done(source):
                     self._make(source)
                     self.report(f"{source}: done, {self._archive(source)}")

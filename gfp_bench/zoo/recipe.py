@@ -18,7 +18,7 @@ class _Table(Document):
 
 
 class Counts(_Table):
-    """Images a source in each split."""
+    """Images per source in each split."""
 
     train: int = Field(ge=2)
     val: int = Field(ge=2)
@@ -82,7 +82,7 @@ class Recipe(_Table):
         citation: What to cite.
         side: Height and width of every image in pixels.
         pool: ``photographs``, or the dataset whose real training images are learnt.
-        images: Images a source in each split, those of ``real`` equally many a photograph.
+        images: Images per source in each split, those of ``real`` equally many per photograph.
         surplus: Samples drawn for each one that is kept.
         apart: Val and test are chosen from one in so many of these, those farthest from the source's own train images.
         sources: The generated sources; ``real`` is added to them.

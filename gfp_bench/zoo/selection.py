@@ -87,7 +87,7 @@ def real_images(pool: Pool, split: str, count: int) -> Crops:
 
 
 def targets(pool: Pool, split: str, source: str, count: int) -> Images:
-    """Return the pool's images whose colours a source's images of a split shall have, equally many a photograph."""
+    """Return the pool's images whose colours a source's images of a split shall have, equally many per photograph."""
     return pool.drawn(count, rng=_rng("pool", source, split)).images
 
 
@@ -103,8 +103,8 @@ def matched(
 ) -> Images:
     """Return one sample for each wanted image, none twice: the assignment of least squared distance of thumbnails.
 
-    Candidates are the first ``surplus`` samples an image that are not flat, and of these, where ``known`` images (m, 3,
-    h, w) are given, one in ``apart``: those whose nearest known image is farthest.
+    Candidates are the first ``surplus`` samples per image that are not flat, and of these, where ``known`` images
+    (m, 3, h, w) are given, one in ``apart``: those whose nearest known image is farthest.
 
     Raises:
         UsageError: If the samples have another size, or are nearly all flat.

@@ -1,4 +1,4 @@
-"""Train generators and draw from them: one folder a trained generator, resumable at any time."""
+"""Train generators and draw from them: one folder per trained generator, resumable at any time."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def train(
     }
     with claimed(folder / ".claim") as holder:
         if holder is not None:
-            raise UsageError(f"{folder} is in the hands of {holder}; wait for it or choose another folder")
+            raise UsageError(f"{folder} is locked by {holder}; wait for it or choose another folder")
         _expect(folder, record, resolved_settings(type(generator), {}))
         done = trained(folder)
         if done and done["steps"] > steps:

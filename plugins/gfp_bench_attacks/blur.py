@@ -33,7 +33,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Blur(Perturbation):
-    """Filters with one kernel an image, its size uniform among the odd ones."""
+    """Filters with one kernel per image, its size uniform among the odd ones."""
 
     name = "blur"
     version = 1

@@ -15,7 +15,6 @@ from gfp_bench import (
     Images,
     Perturbation,
     Register,
-    SettingError,
     find_attack,
     hookimpl,
     parse_spec,
@@ -40,7 +39,7 @@ class Combination(Perturbation):
         self,
         probability: Annotated[
             float,
-            "that a step falls to an image, unless the step has its own",
+            "probability that a step falls to an image, unless the step has its own",
             Interval(ge=0, le=1),
         ] = 0.5,
         steps: Annotated[
@@ -70,5 +69,5 @@ def _step(spec: str, probability: float) -> tuple[Perturbation, float]:
     chosen = resolved_settings(Combination, {"probability": given.pop("probability", str(probability))})
     attack = find_attack(name)
     if issubclass(attack, Combination):
-        raise SettingError(f"setting steps has the step {spec!r}, expected attacks other than a combination of them")
+        raise ValueError(f"setting steps has the step {spec!r}, expected attacks other than a combination of them")
     return attack(**resolved_settings(attack, given)), float(str(chosen["probability"]))

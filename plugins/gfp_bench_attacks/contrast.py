@@ -20,7 +20,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Contrast(Perturbation):
-    """Scales the distance of every value from the image's mean by one factor an image."""
+    """Scales the distance of every value from the image's mean by one factor per image."""
 
     name = "contrast"
     version = 1

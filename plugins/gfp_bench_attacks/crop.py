@@ -27,7 +27,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Crop(Perturbation):
-    """Removes a share of both sides, one share and one place an image, and resizes to the old size."""
+    """Removes a share of both sides, one share and one place per image, and resizes to the old size."""
 
     name = "crop"
     version = 1

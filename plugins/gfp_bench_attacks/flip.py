@@ -28,9 +28,9 @@ class Flip(Perturbation):
         self,
         direction: Annotated[
             Literal["horizontal", "vertical", "both"],
-            "in which left and right, up and down, or both change places",
+            "what changes places: left and right, up and down, or both",
         ] = "horizontal",
-        probability: Annotated[float, "that an image is flipped", Interval(ge=0, le=1)] = 1.0,
+        probability: Annotated[float, "probability that an image is flipped", Interval(ge=0, le=1)] = 1.0,
     ) -> None:
         self.direction = direction
         self.probability = probability

@@ -20,7 +20,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Gamma(Perturbation):
-    """Raises brightness, 0 to 1, to a power, one an image."""
+    """Raises brightness, 0 to 1, to a power, one per image."""
 
     name = "gamma"
     version = 1

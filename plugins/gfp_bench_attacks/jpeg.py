@@ -34,7 +34,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Jpeg(Perturbation):
-    """Encodes and decodes, one quality an image."""
+    """Encodes and decodes, one quality per image."""
 
     name = "jpeg"
     version = 1
@@ -45,7 +45,7 @@ class Jpeg(Perturbation):
         high: Annotated[int, "best quality", Interval(ge=1, le=100)] = 75,
         subsampling: Annotated[
             Literal["4:2:0", "4:4:4", "4:2:0-bgr", "4:4:4-bgr"],
-            "of the two chroma planes; -bgr: the coder takes red for blue and blue for red",
+            "subsampling of the two chroma planes; -bgr: the coder takes red for blue and blue for red",
         ] = "4:2:0",
     ) -> None:
         check_order(low=low, high=high)

@@ -23,7 +23,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Median(Perturbation):
-    """Takes each value from the middle of its window, whose side is uniform among the odd ones, one an image."""
+    """Takes each value from the middle of its window, whose side is uniform among the odd ones, one per image."""
 
     name = "median"
     version = 1

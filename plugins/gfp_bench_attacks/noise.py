@@ -22,7 +22,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Noise(Perturbation):
-    """Adds normal noise to every value, of one strength an image."""
+    """Adds normal noise to every value, of one strength per image."""
 
     name = "noise"
     version = 1

@@ -38,7 +38,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Relight(Perturbation):
-    """Multiplies light by 1 plus a random mixture of eight harmonics, one an image, whose mean over the image is 0."""
+    """Multiplies light by 1 plus a random mixture of eight harmonics, one per image, whose mean over the image is 0."""
 
     name = "relight"
     version = 1
@@ -49,7 +49,7 @@ class Relight(Perturbation):
         second: Annotated[float, "deviation of the coefficients of second order", Interval(ge=0, le=10)] = 0.15,
         normals: Annotated[
             str,
-            "of what: hemisphere, image, sfsnet:FOLDER or sfsnet-ratio:FOLDER; SfSNet's own lightings take "
+            "whose normals: hemisphere, image, sfsnet:FOLDER or sfsnet-ratio:FOLDER; SfSNet's own lightings take "
             "the place of the coefficients",
         ] = "hemisphere",
     ) -> None:

@@ -22,7 +22,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Resize(Perturbation):
-    """Brings both sides to a share of their length, one share an image, and back."""
+    """Brings both sides to a share of their length, one share per image, and back."""
 
     name = "resize"
     version = 1

@@ -25,7 +25,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Webp(Perturbation):
-    """Encodes and decodes, one quality an image."""
+    """Encodes and decodes, one quality per image."""
 
     name = "webp"
     version = 1

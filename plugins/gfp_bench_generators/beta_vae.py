@@ -57,7 +57,7 @@ class BetaVAE(Generator):
             "weight of the divergence; 1 is the evidence lower bound",
             Interval(ge=0, le=1e6),
         ] = 250.0,
-        deviation: Annotated[float, "of the likelihood, in 8-bit grey levels", Interval(ge=0.1, le=1000)] = 8.0,
+        deviation: Annotated[float, "that of the likelihood, in 8-bit grey levels", Interval(ge=0.1, le=1000)] = 8.0,
         width: Annotated[
             int,
             "channels in the outer half of the convolutions, twice as many in the inner half",

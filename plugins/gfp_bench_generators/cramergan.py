@@ -48,7 +48,7 @@ class CramerGAN(GAN):
         latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 128,
         batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
         rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0001,
-        critic_steps: Annotated[int, "of the critic for each one of the generator", Ge(1)] = 5,
+        critic_steps: Annotated[int, "steps of the critic for each one of the generator", Ge(1)] = 5,
         penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 10.0,
     ) -> None:
         self.width = width

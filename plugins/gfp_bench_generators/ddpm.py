@@ -14,14 +14,14 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, MultipleOf
 from torch import Tensor, nn
 
-from gfp_bench import Images, Register, SettingError, hookimpl
+from gfp_bench import Images, Register, hookimpl
 from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, Loss, ScoreBased, geometry, walked
 from gfp_bench_generators._shared.libraries import library
 
-_GROUPS = 8  # of channels that are normalised together
+_GROUPS = 8  # of channels that are normalised together; they divide 1.5 times the width as well
 
 
 @hookimpl
@@ -48,12 +48,17 @@ class DDPM(ScoreBased):
 
     def __init__(
         self,
-        width: Annotated[int, "channels at the finest level, a multiple of 16; the paper's is 128", Ge(1)] = 32,
+        width: Annotated[
+            int,
+            "channels at the finest level; the paper's is 128",
+            Ge(2 * _GROUPS),
+            MultipleOf(2 * _GROUPS),
+        ] = 32,
         fold: Annotated[int, "pixels of a side that become channels; the paper's is 1", Ge(1)] = 2,
         batch: Annotated[int, "images per step; the paper's is 128", Ge(1)] = 32,
         rate: Annotated[float, "Adam's learning rate; the paper's is 0.0002", Ge(0)] = 0.001,
         times: Annotated[int, "steps of the diffusion, variances from 0.0001 to 0.02 in even steps", Ge(1)] = 1000,
-        steps: Annotated[int, "of sampling, at most as many as times", Ge(1)] = 50,
+        steps: Annotated[int, "steps of sampling, at most as many as times", Ge(1)] = 50,
         eta: Annotated[
             float,
             "fresh noise in sampling, from 0 (none, DDIM) to 1 (as much as DDPM)",
@@ -61,7 +66,7 @@ class DDPM(ScoreBased):
         ] = 0.0,
     ) -> None:
         if steps > times:
-            raise SettingError(f"setting 'steps' of 'ddpm' got {steps}, expected 1 to {times}, as many as 'times'")
+            raise ValueError(f"setting 'steps' got {steps}, expected 1 to {times}, as many as 'times'")
         self.width = width
         self.fold = fold
         self.batch = batch
@@ -73,7 +78,7 @@ class DDPM(ScoreBased):
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images in about [-1, 1] and steps of the diffusion to the noise."""
         network = library("diffusers").UNet2DModel(
-            **geometry(side, self.width, self.fold, multiple=2 * _GROUPS),
+            **geometry(side, self.width, self.fold),
             norm_num_groups=_GROUPS,
             down_block_types=("DownBlock2D",) * LEVELS,
             up_block_types=("UpBlock2D",) * LEVELS,

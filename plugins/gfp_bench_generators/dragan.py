@@ -54,7 +54,7 @@ class DRAGAN(GAN):
         batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
         rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0002,
         penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 10.0,
-        variance: Annotated[float, "c, of the noise around real images, in grey levels squared", Ge(0)] = 10.0,
+        variance: Annotated[float, "that of the noise around real images, c, in grey levels squared", Ge(0)] = 10.0,
     ) -> None:
         self.width = width
         self.discriminator_width = discriminator_width

@@ -131,10 +131,10 @@ class Flow(nn.Module):
         return ((values + 0.5) * 256 - 0.5) / 127.5 - 1  # grey level g holds [g, g + 1), whose middle is not g
 
     def bits(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Return (n,) bits a value that it takes to code images in [-1, 1], with noise in [0, 1) below a grey level."""
+        """Return (n,) bits per value to code images in [-1, 1] with, noise in [0, 1) filling up their grey levels."""
         values = ((images + 1) * 127.5 + noise.to(images)) / 256 - 0.5
         likelihood: Tensor = self.flow.log_prob(values, None)
-        return 8 - likelihood / (values[0].numel() * math.log(2))  # eq. 2, in bits a value
+        return 8 - likelihood / (values[0].numel() * math.log(2))  # eq. 2, in bits per value
 
     def _shape(self, level: int) -> tuple[int, int, int]:
         """Return the shape of the values that leave at a level; level 0 is the innermost, where all do."""

@@ -18,10 +18,10 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, MultipleOf
 from torch import Tensor, nn
 
-from gfp_bench import Images, Register, SettingError, hookimpl
+from gfp_bench import Images, Register, hookimpl
 from gfp_bench_generators._shared.denoising import LEVELS, Estimate, Folded, Loss, ScoreBased, geometry, walked
 from gfp_bench_generators._shared.libraries import library
 
@@ -52,19 +52,18 @@ class NCSNpp(ScoreBased):
 
     def __init__(
         self,
-        width: Annotated[int, "channels at the finest level, a multiple of 8; the paper's is 128", Ge(1)] = 24,
+        width: Annotated[int, "channels at the finest level; the paper's is 128", Ge(8), MultipleOf(8)] = 24,
         fold: Annotated[int, "pixels of a side that become channels; the paper's is 1", Ge(1)] = 2,
         batch: Annotated[int, "images per step; the paper's is 128", Ge(1)] = 32,
         rate: Annotated[float, "Adam's learning rate; the paper's is 0.0002", Ge(0)] = 0.001,
         sigma_min: Annotated[float, "least noise, for images in [0, 1]", Gt(0)] = 0.01,
         sigma_max: Annotated[float, "most noise, for images in [0, 1]", Gt(0)] = 50.0,
-        steps: Annotated[int, "of sampling; one run of the network each with euler, two with heun", Ge(1)] = 50,
-        solver: Annotated[Literal["euler", "heun"], "of the differential equation that samples follow"] = "euler",
+        steps: Annotated[int, "steps of sampling; one run of the network each with euler, two with heun", Ge(1)] = 50,
+        solver: Annotated[Literal["euler", "heun"], "what solves the differential equation of samples"] = "euler",
     ) -> None:
         if sigma_min >= sigma_max:
-            raise SettingError(
-                f"settings 'sigma_min' and 'sigma_max' got {sigma_min} and {sigma_max}, expected "
-                "0 < sigma_min < sigma_max"
+            raise ValueError(
+                f"settings 'sigma_min' and 'sigma_max' got {sigma_min} and {sigma_max}, expected sigma_min < sigma_max"
             )
         self.width = width
         self.fold = fold
@@ -78,7 +77,7 @@ class NCSNpp(ScoreBased):
     def build(self, side: int) -> Folded:
         """Return the untrained network: noisy images of variance about 1 and noise levels to the score."""
         network = library("diffusers").UNet2DModel(
-            **geometry(side, self.width, self.fold, multiple=8),
+            **geometry(side, self.width, self.fold),
             norm_num_groups=None,  # a group has 4 channels
             time_embedding_type="fourier",
             down_block_types=("SkipDownBlock2D",) * LEVELS,

@@ -39,9 +39,9 @@ class Pipeline(Generator):
     def __init__(
         self,
         path: Annotated[str, "a folder with model_index.json, or the hub's owner/name"] = "",
-        steps: Annotated[int | None, "of the scheduler; none: the pipeline's own number", Ge(1)] = None,
+        steps: Annotated[int | None, "steps of the scheduler; none: the pipeline's own number", Ge(1)] = None,
         guidance: Annotated[float | None, "how strongly the prompt counts; none: the pipeline's own"] = None,
-        prompt: Annotated[str | None, "of every image; only for pipelines that want one"] = None,
+        prompt: Annotated[str | None, "text that goes with every image; only for pipelines that want one"] = None,
         download: Annotated[bool, "whether the hub may be asked; else only what is on disk is used"] = False,
     ) -> None:
         self.path = path

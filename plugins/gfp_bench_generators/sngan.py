@@ -59,7 +59,7 @@ class SNGAN(GAN):
         latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 128,
         batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
         rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0002,
-        critic_steps: Annotated[int, "of the discriminator for each one of the generator", Ge(1)] = 5,
+        critic_steps: Annotated[int, "steps of the discriminator for each one of the generator", Ge(1)] = 5,
     ) -> None:
         self.width = width
         self.discriminator_width = discriminator_width

@@ -56,13 +56,13 @@ class VQVAE(OneNetwork):
         self,
         width: Annotated[int, "channels of the autoencoder; the paper's is 256", Ge(4)] = 64,
         codes: Annotated[int, "entries of the codebook; the paper's is 512", Ge(2)] = 256,
-        values: Annotated[int, "of an entry; the paper's is 64", Ge(1)] = 32,
+        values: Annotated[int, "numbers in an entry; the paper's is 64", Ge(1)] = 32,
         factor: Annotated[Literal[2, 4, 8], "the image's side against that of the map of codes"] = 4,
         codebook: Annotated[
             Literal["ema", "loss"],
             "entries follow their encodings' moving average (appendix A.1) or a loss (eq. 3)",
         ] = "ema",
-        decay: Annotated[float, "of the moving average, per step", Interval(ge=0, le=1)] = 0.99,
+        decay: Annotated[float, "weight that the moving average keeps, per step", Interval(ge=0, le=1)] = 0.99,
         least: Annotated[
             float,
             "part of the mean number of encodings below which an entry begins anew; the paper's is 0",
@@ -77,7 +77,7 @@ class VQVAE(OneNetwork):
         rate: Annotated[float, "Adam's learning rate for the autoencoder; the paper's is 0.0002", Ge(0)] = 0.0005,
         share: Annotated[
             float,
-            "of the steps that the autoencoder takes; the prior has the rest",
+            "share of the steps that the autoencoder takes; the prior has the rest",
             Interval(ge=0, le=1),
         ] = 0.5,
         prior_width: Annotated[int, "channels of the PixelCNN", Ge(1)] = 64,
@@ -129,7 +129,7 @@ class VQVAE(OneNetwork):
         return decode(self.network, self._latents(n, rng))
 
     def build(self, side: int) -> nn.Module:
-        """Return the untrained prior, codebook and decoder: latents in [0, 1), one a code, to images."""
+        """Return the untrained prior, codebook and decoder: latents in [0, 1), one per code, to images."""
         autoencoder, prior = self._networks()
         return Sampler(prior, autoencoder, side // self.factor)
 
@@ -197,7 +197,7 @@ class VQVAE(OneNetwork):
 
 
 class Sampler(nn.Module):
-    """Latents (n, codes an image) in [0, 1), a share of each code's distribution, to images, real ones in [-1, 1]."""
+    """Latents (n, codes per image) in [0, 1), a share of each code's distribution, to images, real ones in [-1, 1]."""
 
     def __init__(self, prior: PixelCNN, autoencoder: Autoencoder, side: int) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ class ManiFpt(Method):
             Literal["leave_one_out", "zero"],
             "zero: a real training image is its own neighbour, as in the released code",
         ] = "leave_one_out",
-        classifier: Annotated[Literal["resnet20"], "that of the released code"] = "resnet20",
+        classifier: Annotated[Literal["resnet20"], "network, that of the released code"] = "resnet20",
         budget: Annotated[Literal["full", "smoke"], "full: 20 epochs; smoke: 4 epochs of at most 504 images"] = "full",
     ) -> None:
         self.space = space

@@ -1,6 +1,5 @@
 """The contract checks: sound plugins pass all of them, each broken one fails exactly those that it should."""
 
-import re
 import socket
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from broken_plugins import (
     BROKEN_GENERATORS,
     BROKEN_METHODS,
     PER_SOURCE,
-    FailsInTorch,
     Grain,
     KeepsTheLabels,
     Learns,
@@ -113,7 +111,7 @@ def test_a_generator_that_comes_trained_passes_nothing_that_was_not_tried(tmp_pa
         assert {finding.check for finding in findings if finding.outcome == "not checked"} == untried
         assert all(finding.passed for finding in findings if finding.check not in untried)
     failed = [
-        finding for finding in check_generator(PublishedWithoutStream, {"path": path}) if finding.outcome == "failed"
+        finding for finding in check_generator(PublishedWithoutStream, {"path": path}) if finding.outcome == "FAILED"
     ]
     assert [finding.check for finding in failed] == ["other samples"]
 
@@ -139,23 +137,7 @@ def test_a_pool_that_a_generator_refuses_is_the_users_fault_a_checkpoint_is_not(
     with pytest.raises(UsageError, match="this does not fit"):
         check_generator(Square, data=DATA)
     (finding,) = (finding for finding in check_generator(Square, data=POOL) if not finding.passed)
-    assert (finding.check, finding.outcome) == ("killed training", "failed")
-
-
-def test_a_failure_shows_the_plugins_own_line_and_a_breach_has_none() -> None:
-    (failed,) = (finding for finding in check_method(FailsInTorch, data=DATA) if finding.check == "save and load")
-    assert re.search(r"/broken_plugins\.py:\d+: torch\.stack\(\[\]\)$", failed.where)
-    assert failed.traceback.startswith("Traceback") and "reloaded" in failed.traceback
-    (breach,) = (finding for finding in check_method(KeepsTheLabels, data=DATA) if not finding.passed)
-    assert not breach.where and "no_labels" in breach.traceback
-
-
-def test_failures_of_one_cause_are_alike_and_others_are_not() -> None:
-    findings = [finding for finding in check_method(FailsInTorch, data=DATA) if not finding.passed]
-    assert [finding.check for finding in findings] == ["save and load", "immunise"]
-    assert len({finding.cause for finding in findings}) == 1
-    cls = next(cls for cls, failing, _ in BROKEN_ATTACKS if len(failing) == 2)
-    assert len({finding.cause for finding in check_attack(cls, data=MANY) if not finding.passed}) == 2
+    assert (finding.check, finding.outcome) == ("killed training", "FAILED")
 
 
 def test_settings_reach_the_plugin_and_wrong_ones_are_the_users_fault() -> None:
@@ -165,7 +147,8 @@ def test_settings_reach_the_plugin_and_wrong_ones_are_the_users_fault() -> None:
             if scale > 1:
                 raise ValueError(f"scale {scale}")
 
-    assert "ValueError: scale 2.5" in check_method(Fragile, {"scale": "2.5"}, DATA)[-1].why
+    with pytest.raises(UsageError, match=r"^'sound': scale 2\.5$"):
+        check_method(Fragile, {"scale": "2.5"}, DATA)
     with pytest.raises(UsageError, match="unknown sound setting 'scal'; did you mean 'scale'"):
         check_method(Sound, {"scal": 2.0}, DATA)
 

@@ -4,7 +4,7 @@ import pickle
 from typing import Annotated, Literal
 
 import pytest
-from annotated_types import Gt, Interval, Lt
+from annotated_types import Ge, Gt, Interval, Lt, MinLen, MultipleOf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +142,10 @@ class Open:
     def __init__(self, **settings: int) -> None: ...
 
 
+class Noted:
+    def __init__(self, title: Annotated[str, "of a board", MinLen(3)] = "board") -> None: ...
+
+
 @pytest.mark.parametrize(
     ("cls", "problem"),
     [
@@ -150,6 +154,7 @@ class Open:
         (Listed, "'sizes' of 'Listed' has the type list"),
         (Mistyped, "'size' of 'Mistyped' has the default 0.5, expected int"),
         (Open, "'settings' of 'Open' has no name of its own"),
+        (Noted, r"'title' of 'Noted' has the note MinLen.*, expected text or a bound of annotated_types: Gt, Ge, "),
     ],
 )
 def test_a_signature_that_breaks_the_contract_is_named(cls: type, problem: str) -> None:
@@ -171,6 +176,36 @@ class Bounded(Configurable):
 
 class Derived(Bounded):
     pass
+
+
+class Ordered(Configurable):
+    name = "ordered"
+
+    def __init__(
+        self,
+        low: Annotated[int, "in pixels", Ge(4), MultipleOf(4)] = 4,
+        *,
+        high: Annotated[int, "likewise"] = 8,
+    ) -> None:
+        if low > high:
+            raise ValueError(f"low={low} is above high={high}")
+        self.low, self.high = low, high
+
+
+class Renamed(Ordered):
+    name = "renamed"
+
+
+class Wider(Ordered):
+    name = "wider"
+
+    def __init__(self, side: Annotated[int, "in pixels"] = 4) -> None:
+        super().__init__(side, high=2 * side)
+        self.side = side
+
+
+class Bare(Configurable):
+    name = "bare"
 
 
 @pytest.mark.parametrize("cls", [Bounded, Derived])
@@ -200,7 +235,47 @@ def test_bounds_hold_for_numbers_alone_and_include_their_ends() -> None:
     assert type(Bounded(share=0).share) is float
 
 
-def test_python_refuses_a_setting_that_is_given_twice() -> None:
+@pytest.mark.parametrize(
+    ("cls", "settings", "message"),
+    [
+        (Ordered, {"low": 6}, "setting 'low' of 'ordered' got 6, expected int at least 4 and a multiple of 4$"),
+        (Ordered, {"low": 12}, "^'ordered': low=12 is above high=8$"),
+        (Renamed, {"low": 6}, "setting 'low' of 'renamed' got 6"),
+        (Renamed, {"low": 12}, "^'renamed': low=12 is above high=8$"),
+        (Wider, {"low": 4}, "unknown wider setting 'low'"),
+        (Wider, {"side": 2}, "setting 'low' of 'wider' got 2"),
+        (Bare, {"low": 4}, "unknown bare setting 'low'; known: none"),
+    ],
+)
+def test_whatever_refuses_a_setting_names_the_plugin_that_was_asked_for(
+    cls: type, settings: dict[str, int], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        cls(**settings)
+
+
+def test_a_plugin_that_refuses_its_own_defaults_is_at_fault() -> None:
+    class Fussy(Ordered):
+        def __init__(self, side: Annotated[int, "in pixels"] = 4) -> None:
+            raise ValueError("no side is good enough")
+
+    for make in (Fussy, lambda: Fussy(side=4)):
+        with pytest.raises(PluginError, match=r"^'ordered' refuses its own defaults: no side is good enough$"):
+            make()
+    with pytest.raises(SettingError, match=r"^'ordered': no side is good enough$"):
+        Fussy(side=8)
+
+
+def test_an_inherited_init_works_as_ever() -> None:
+    assert (Wider(8).side, Wider(8).low, Wider(8).high) == (8, 8, 16)
+    assert vars(Renamed(8)) == {"low": 8, "high": 8}
+    assert list(inspect.signature(Bare).parameters) == []
+    assert isinstance(Bare(), Bare)
+
+
+def test_python_refuses_a_setting_that_is_given_twice_or_in_no_place() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        Ordered(4, 8)  # type: ignore[misc]
     with pytest.raises(TypeError, match="multiple values for argument 'share'"):
         Bounded(0.5, share=0.5)  # type: ignore[misc]
     with pytest.raises(TypeError, match="positional arguments"):

@@ -73,7 +73,7 @@ def test_limit_takes_the_same_images_of_every_source(manifest: Path, cache: Path
 
 def test_limit_and_split_that_do_not_exist_are_refused(manifest: Path, cache: Path) -> None:
     dataset = load_dataset(manifest, cache=cache)
-    with pytest.raises(UsageError, match=r"limit is 0, expected at least 1 image a source"):
+    with pytest.raises(UsageError, match=r"limit is 0, expected at least 1 image per source"):
         dataset.split("test", limit=0)
     with pytest.raises(UsageError, match=r"unknown split 'tset'; did you mean 'test'"):
         dataset.split("tset")

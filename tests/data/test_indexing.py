@@ -84,7 +84,7 @@ def test_drawn_splits_partition_the_images_and_tear_no_group(flat_root: Path, se
     for split, part in shares.items():
         for source in ("gan", "real"):
             count = ((index["split"] == split) & (index["source"] == source)).sum()
-            assert abs(count - 40 * part) <= 2  # a group has two images a source
+            assert abs(count - 40 * part) <= 2  # a group has two images per source
     again = read_index(index_folder(flat_root, "flat", shares=shares, group=r"/(prompt\d+)-", seed=seed))
     pd.testing.assert_frame_equal(index, again)
 

@@ -25,7 +25,7 @@ class Dice(Generator):
 
     def __init__(self, path: str = "", patience: float = 0.0, burst: int = 0, flat: bool = False) -> None:
         self.path = path
-        self.patience = patience  # seconds a step
+        self.patience = patience  # seconds per step
         self.burst = burst  # the step at which it diverges
         self.flat = flat
 

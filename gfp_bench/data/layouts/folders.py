@@ -1,4 +1,4 @@
-"""The layout `<split>/<source>/**`: a folder per split and source, or an archive per source."""
+"""The layout `<split>/<source>/**`: a folder per split and source, or one archive per source."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def listed(root: Path, files: Files, *, drawn: bool) -> list[Place]:
 def _walk(root: Path) -> list[str]:
     """Return the paths of all files from ``root``, archives among them."""
     if not root.is_dir():
-        raise DatasetError(f"{root} is no folder, expected one with a folder a source; check the path")
+        raise DatasetError(f"{root} is no folder, expected one with one folder per source; check the path")
     found: list[str] = []
     for place, folders, files in os.walk(root, onerror=_unreadable):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]

@@ -46,9 +46,9 @@ class Sine(Simulation):
             values; ``l2``, the Euclidean norm of all 3 * side * side of them.
         strength: Of the wave; 0.02 under ``rms``, 0.2 under ``l2`` by default.
         noise: Of the Gaussian noise on every image's wave; 0.01 under ``rms``, 0.1 under ``l2`` by default.
-        train: Training images a source.
-        val: Validation images a source.
-        test: Test images a source.
+        train: Training images per source.
+        val: Validation images per source.
+        test: Test images per source.
     """
 
     name: ClassVar[str] = "sine"
@@ -88,7 +88,7 @@ class Sine(Simulation):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images a source in each split."""
+        """Images per source in each split."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
     @property

@@ -1,25 +1,23 @@
 """What settings of attacks must have in common; every refusal names them, their values and what was expected."""
 
-from gfp_bench import SettingError
-
 
 def check_order(**ends: float) -> None:
     """Accept the two ends of a range, given by their names, the lower one first.
 
     Raises:
-        SettingError: If the first one is above the second.
+        ValueError: If the first one is above the second.
     """
     (first, low), (second, high) = ends.items()
     if low > high:
-        raise SettingError(f"settings {first}={low!r} and {second}={high!r} are no range, expected {first} <= {second}")
+        raise ValueError(f"settings {first}={low!r} and {second}={high!r} are no range, expected {first} <= {second}")
 
 
 def check_odd(**sides: int) -> None:
     """Accept odd numbers, given by their names: sides of windows with a middle.
 
     Raises:
-        SettingError: If one is even.
+        ValueError: If one is even.
     """
     for name, side in sides.items():
         if side % 2 == 0:
-            raise SettingError(f"setting {name}={side}, expected an odd number, the side of a window with a middle")
+            raise ValueError(f"setting {name}={side}, expected an odd number, the side of a window with a middle")

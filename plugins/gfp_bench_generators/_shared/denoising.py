@@ -104,19 +104,15 @@ class ScoreBased(OneNetwork):
         return self._draw(self.network, n, rng, self.steps)
 
 
-def geometry(side: int, width: int, fold: int, *, multiple: int) -> dict[str, Any]:  # keywords of UNet2DModel
+def geometry(side: int, width: int, fold: int) -> dict[str, Any]:  # keywords of UNet2DModel
     """Return what diffusers wants to know of sizes: ``width`` channels at the finest level, then 1.5 and 2 times that.
 
     Raises:
-        UsageError: If the side does not halve often enough, or the width is no multiple of ``multiple``.
+        UsageError: If the side does not halve often enough.
     """
-    if fold < 1:
-        raise UsageError(f"setting 'fold' got {fold}, expected at least 1")
     whole = fold << (LEVELS - 1)
     if side < whole or side % whole:
         raise UsageError(f"images for this network have side {side}, expected a multiple of {whole}; crop them")
-    if width < multiple or width % multiple:
-        raise UsageError(f"setting 'width' got {width}, expected a multiple of {multiple}")
     return {
         "sample_size": side // fold,
         "in_channels": 3 * fold**2,

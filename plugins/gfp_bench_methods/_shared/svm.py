@@ -85,7 +85,7 @@ def fit_linear_machine(features: Tensor, labels: Labels, n_sources: int, c: floa
 
 
 def linear_scores(machine: Machine, features: Tensor) -> Scores:
-    """Return the signed margins of (n, d) features, one column a source."""
+    """Return the signed margins of (n, d) features, one column per source."""
     return (features @ machine["normals"].T + machine["offsets"]).float()
 
 

@@ -100,7 +100,7 @@ def test_parts_of_a_large_batch_are_put_together(monkeypatch: pytest.MonkeyPatch
     ("options", "message"),
     [
         ({"low": 0}, "got 0, expected int from 1 to 100"),
-        ({"low": 50, "high": 40}, "low=50 and high=40 are no range"),
+        ({"low": 50, "high": 40}, "'jpeg': settings low=50 and high=40 are no range"),
         ({"high": 101}, "got 101, expected int from 1 to 100"),
         ({"subsampling": "4:1:1"}, "got '4:1:1', expected '4:2:0' or '4:4:4'"),
     ],

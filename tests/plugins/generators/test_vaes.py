@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from rounding import assert_same_but_for_rounding, terms
+from rounding import assert_same_but_for_rounding, rounding, terms
 from tiny_generators import SIDE, seeded, tiny
 from torch import nn
 
@@ -225,18 +225,20 @@ def test_causal_convolution_is_a_loop_over_the_past(past_only: bool) -> None:
 
 
 def test_a_code_changes_later_logits_only() -> None:
-    prior, codes = untrained_prior(5, 3, 2), torch.randint(5, (1, 6, 6), generator=seeded())
+    """Earlier ones at most by rounding: some convolutions sum a whole tile at once (Winograd's)."""
+    prior, codes = untrained_prior(5, 3, 2).double(), torch.randint(5, (1, 6, 6), generator=seeded())
+    allowed = rounding(torch.float64, terms(prior))
     before = prior(codes)[0].detach().flatten(1)
     for place in range(36):
         other = codes.clone()
         other[0, place // 6, place % 6] = (other[0, place // 6, place % 6] + 1) % 5
         changed = (prior(other)[0].detach().flatten(1) - before).abs().amax(dim=0)
-        assert changed[: place + 1].max() == 0
-        assert place == 35 or changed[place + 1 :].max() > 0
+        assert changed[: place + 1].max() <= allowed
+        assert place == 35 or changed[place + 1 :].max() > 1000 * allowed
 
 
 def test_drawing_step_by_step_is_drawing_from_whole_passes() -> None:
-    prior, uniform = untrained_prior(6, 3, 2), torch.rand(4, 5, 5, generator=seeded())
+    prior, uniform = untrained_prior(6, 3, 2).double(), torch.rand(4, 5, 5, generator=seeded())
     prior.head[1].weight.data *= 10  # so that what a code follows from matters
     codes = torch.zeros(4, 5, 5, dtype=torch.long)
     with torch.no_grad():
