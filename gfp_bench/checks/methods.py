@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench.checks.candidate import Subject, refuse_pickle, settings
+from gfp_bench.checks.candidate import Splits, Subject, refuse_pickle, settings
 from gfp_bench.checks.candidate import declared as declared_at_all
 from gfp_bench.checks.findings import UncheckedError
 from gfp_bench.contracts.attack import Perturbation, to_uint8
@@ -44,21 +45,17 @@ class MethodSubject(Subject[Method]):
 
     def fitted(self, seed: int) -> Method:
         """Return a new instance, fitted."""
-        return self.fitted_to(self.train, self.val, seed)
-
-    def fitted_to(self, train: ImageSet, val: ImageSet, seed: int = 0) -> Method:
-        """Return a new instance, fitted to some images."""
         method = self.make()
         with seeded("check", f"fit {seed}"):  # as in a trial: layers and scikit-learn draw from the global state
-            method.fit(train, val, rng=torch.Generator().manual_seed(seed))
+            method.fit(self.train, self.val, rng=torch.Generator().manual_seed(seed))
         return method
 
-    def reloaded(self, folder: Path, method: Method | None = None) -> Method:
-        """Return a new instance with the fitted state, ours by default, as it comes back from an empty folder."""
-        loaded = self.make()
-        (method or self.method).save(folder)
-        loaded.load(folder, device=self.test.device)
-        return loaded
+    def reloaded(self, folder: Path) -> Method:
+        """Return a new instance with the fitted state as it comes back from an empty folder."""
+        method = self.make()
+        self.method.save(folder)
+        method.load(folder, device=self.test.device)
+        return method
 
 
 def outputs(method: Method, images: Images, *, size: int | None = None, seed: int = 0) -> Outputs:
@@ -174,27 +171,24 @@ def immunise(subject: MethodSubject) -> None:
 
 
 def two_sources(subject: MethodSubject) -> None:
-    """Of two sources, one of which is real where the images have it, each has its column."""
-    names = subject.train.sources
-    first = REAL if REAL in names else names[0]
-    two = sorted((first, next(name for name in names if name != first)))
-    parts = (subject.train, subject.val, subject.test)
-    train, val, test = (_renamed(part, {name: name for name in two}) for part in parts)
-    splits = {part.split: len(part) for part in (train, val, test)}
-    facts = _Facts(train.dataset, train.sources, (3, *train.image_shape[1:]), splits, {name: {} for name in two})
-    if reason := subject.make().skip(facts):
-        raise UncheckedError(f"it skips {' and '.join(two)}: {reason}")
-    scores, _ = outputs(subject.fitted_to(train, val), test.images)
-    _refuse_columns(scores, len(test), two)
+    """Two sources are enough, real images and those of one model: as many columns, all of them numbers."""
+    two = sorted(subject.train.sources, key=lambda name: name != REAL)[:2]
+    pair = _with(subject, two)
+    splits = Splits(pair.train, pair.val, pair.test)
+    if reason := pair.make().skip(_Facts.of(splits)):
+        raise UncheckedError(f"it skips such a dataset: {reason}")
+    shape(pair)
+    finite(pair)
 
 
 def later_source(subject: MethodSubject) -> None:
     """A loaded method that has a `partial_fit` learns a further source, whose column stands where its name sorts."""
     late, *known = subject.train.sources
-    first, last = (_with_later(subject, known, late, name) for name in (late, f"{known[-1]}-later"))
-    if torch.allclose(first, last) and not torch.allclose(first, first.roll(-1, 1)):
+    last = f"{known[-1]}-later"
+    as_first, as_last = (_scores_with_later(subject, known, late, name) for name in (late, last))
+    if torch.allclose(as_first, as_last) and not torch.allclose(as_first, as_last.roll(1, dims=1)):
         raise PluginError(
-            f"scores are the same whether the source that arrives later is named {late!r} or '{known[-1]}-later'; "
+            f"scores are the same whether the source that arrives later is named {late!r} or {last!r}; "
             "sort the columns by the names of all sources known"
         )
 
@@ -213,16 +207,6 @@ FURTHER = (
 )
 
 
-class _Facts(NamedTuple):
-    """What a method is told of a dataset."""
-
-    name: str
-    source_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    splits: Mapping[str, int]
-    sources: Mapping[str, Mapping[str, Any]]
-
-
 class _Speckle(Perturbation):
     """Weak noise, to immunise against."""
 
@@ -233,12 +217,28 @@ class _Speckle(Perturbation):
         return to_uint8(images + 4 * rng.normal(images.shape[1:]))
 
 
-def _with_later(subject: MethodSubject, known: list[str], late: str, name: str) -> Tensor:
+@dataclass(frozen=True)
+class _Facts:
+    """What a method is told of a dataset."""
+
+    name: str
+    source_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    splits: Mapping[str, int]
+    sources: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, splits: Splits) -> "_Facts":
+        train, (_, height, width) = splits.train, splits.train.image_shape
+        counts = {split: len(images) for split, images in splits._asdict().items()}
+        return cls(train.dataset, train.sources, (3, height, width), counts, {name: {} for name in train.sources})
+
+
+def _scores_with_later(subject: MethodSubject, known: Sequence[str], late: str, name: str) -> Tensor:
     """Return the test images' scores once the source ``late`` has arrived under another name."""
-    train, val = (_renamed(part, {name: name for name in known}) for part in (subject.train, subject.val))
     with TemporaryDirectory() as folder:  # as in a trial: what learns further was loaded
-        method = subject.reloaded(Path(folder), subject.fitted_to(train, val))
-    train, val = (_renamed(part, {late: name}) for part in (subject.train, subject.val))
+        method = _with(subject, known).reloaded(Path(folder))
+    train, val = (_renamed(images, {late: name}) for images in (subject.train, subject.val))
     with seeded("check", "arrive"):
         method.partial_fit(train, val, rng=torch.Generator().manual_seed(0))
     scores, _ = outputs(method, subject.images)
@@ -246,19 +246,28 @@ def _with_later(subject: MethodSubject, known: list[str], late: str, name: str) 
     return scores
 
 
+def _with(subject: MethodSubject, sources: Sequence[str]) -> MethodSubject:
+    """Return the same method with the images of some sources."""
+    names = {name: name for name in sources}
+    splits = Splits(*(_renamed(images, names) for images in (subject.train, subject.val, subject.test)))
+    return MethodSubject(subject.cls, subject.given, splits)
+
+
 def _renamed(images: ImageSet, names: Mapping[str, str]) -> ImageSet:
-    """Return the images of some sources under other names, which their labels index in sorted order."""
-    chosen = [index for index, label in enumerate(images.labels) if images.sources[label] in names]
+    """Return the images of some sources, each under the name that it is given."""
     sources = sorted(names.values())
+    numbers = {images.sources.index(old): sources.index(new) for old, new in names.items()}
+    labels = images.labels.cpu().numpy()
+    part = images.subset(np.flatnonzero(np.isin(labels, list(numbers))))
     return ImageSet(
-        images.subset(chosen).images.cpu().numpy(),
-        np.array([sources.index(names[images.sources[images.labels[index]]]) for index in chosen]),
+        part.images.cpu().numpy(),
+        np.array([numbers[label] for label in part.labels.tolist()]),
         sources=sources,
-        ids=[images.ids[index] for index in chosen],
-        groups=[images.groups[index] for index in chosen],
-        dataset=images.dataset,
-        split=images.split,
-        device=images.device,
+        ids=part.ids,
+        groups=part.groups,
+        dataset=part.dataset,
+        split=part.split,
+        device=part.device,
     )
 
 

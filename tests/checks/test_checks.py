@@ -16,13 +16,13 @@ from broken_plugins import (
     Paint,
     Published,
     PublishedWithoutStream,
+    SkipsPairs,
     Sound,
 )
 from incremental import MeanColour
 
 from gfp_bench import SILENT, Generator, Images, Method, Monitor, Perturbation
 from gfp_bench.checks import Splits, check_attack, check_generator, check_method, synthetic
-from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import resolved_settings
 from gfp_bench.errors import UsageError
 from gfp_bench.registry.discovery import load_plugins
@@ -38,8 +38,7 @@ def test_a_sound_method_passes_every_check() -> None:
     assert all(finding.passed and not finding.why for finding in findings)
     assert [finding.check for finding in findings] == [
         "declared", "settings", "fit", "shape", "same scores again", "finite", "input unchanged", "batch invariance",
-        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "two sources",
-        "no network",
+        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "two sources", "no network",
     ]  # fmt: skip
 
 
@@ -48,17 +47,6 @@ def test_a_method_that_learns_further_sources_is_tried_on_one(cls: type[Method])
     findings = check_method(cls, data=DATA)
     assert all(finding.passed for finding in findings)
     assert "later source" in [finding.check for finding in findings]
-
-
-def test_a_method_that_skips_two_sources_is_not_tried_on_them() -> None:
-    class Choosy(Sound):
-        def skip(self, dataset: object) -> str | None:
-            assert isinstance(dataset, DatasetFacts)
-            return "wants three" if len(dataset.source_names) < 3 else None
-
-    (finding,) = (finding for finding in check_method(Choosy, data=DATA) if not finding.passed)
-    assert (finding.check, finding.outcome) == ("two sources", "not checked")
-    assert finding.why == "it skips checkers and real: wants three"
 
 
 def test_a_sound_generator_passes_every_check() -> None:
@@ -84,6 +72,13 @@ def test_a_broken_method_fails_what_it_breaks(cls: type[Method], failing: set[st
     findings = [finding for finding in check_method(cls, data=DATA) if not finding.passed]
     assert {finding.check for finding in findings} == failing
     assert why in findings[-1].why
+
+
+def test_what_a_method_skips_is_not_checked() -> None:
+    findings = {finding.check: finding for finding in check_method(SkipsPairs, data=DATA)}
+    assert findings["two sources"].outcome == "not checked"
+    assert findings["two sources"].why == "it skips such a dataset: synthetic has checkers and real alone"
+    assert all(finding.passed for name, finding in findings.items() if name != "two sources")
 
 
 @pytest.mark.parametrize(("cls", "failing", "why"), BROKEN_ATTACKS)

@@ -10,6 +10,7 @@ import torch
 
 from gfp_bench import (
     SILENT,
+    DatasetFacts,
     Generator,
     ImageRng,
     Images,
@@ -214,6 +215,26 @@ class CannotImmunise(Sound):
         raise RuntimeError("no")
 
 
+class OneColumnForTwo(Sound):
+    """As a classifier does whose decision between two is one number."""
+
+    def scores(self, images: Images) -> Any:
+        scores = super().scores(images)
+        return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
+
+
+class DividesByTheThird(Sound):
+    def scores(self, images: Images) -> Any:
+        scores = super().scores(images)
+        return scores / (scores.shape[1] - 2)
+
+
+class SkipsPairs(OneColumnForTwo):
+    def skip(self, dataset: DatasetFacts) -> str | None:
+        two = len(dataset.source_names) == 2 and dataset.splits == {"train": 6, "val": 6, "test": 6}
+        return f"{dataset.name} has {' and '.join(dataset.source_names)} alone" if two else None
+
+
 class AsksTheNetwork(Sound):
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         super().fit(train, val, rng=rng)
@@ -226,12 +247,6 @@ class ConnectsByNumber(Sound):
         super().fit(train, val, rng=rng)
         with suppress(OSError), socket.socket() as connection:
             connection.connect(("192.0.2.1", 443))
-
-
-class OneColumnForTwo(Sound):
-    def scores(self, images: Images) -> Any:
-        scores = super().scores(images)
-        return scores[:, :1] if len(self.means) == 2 else scores
 
 
 class Learns(Sound):
@@ -278,8 +293,8 @@ BROKEN_METHODS: list[tuple[type[Method], set[str], str]] = [
     (FlatFingerprints, {"shape"}, "fingerprints are torch.float32 of shape (9,)"),
     (NoTensor, {"shape"}, "TypeError"),
     (DrawsInScores, {"same scores again"}, "scoring must not draw"),
-    (NotANumber, {"finite"}, "scores of 9 of 9 images are not finite"),
-    (InfiniteFingerprints, {"finite"}, "fingerprints of"),
+    (NotANumber, {"finite", "two sources"}, "scores of 6 of 6 images are not finite"),
+    (InfiniteFingerprints, {"finite", "two sources"}, "fingerprints of"),
     (WritesToImages, {"input unchanged"}, "scores changed the images"),
     (NormalisesBatches, {"batch invariance"}, "between batches of 1 and all at once"),
     (ReadsTheImageBefore, {"order invariance"}, "fingerprints of 9 of 9 images differ"),
@@ -291,9 +306,10 @@ BROKEN_METHODS: list[tuple[type[Method], set[str], str]] = [
     (SeedsItself, {"repeatable fit"}, "when fitted twice with one seed"),
     (HidesItsSeed, {"repeatable fit"}, "when fitted twice with two seeds, though stochastic is False"),
     (CannotImmunise, {"immunise"}, "RuntimeError: no"),
-    (OneColumnForTwo, {"two sources"}, "shape (6, 1), expected torch.float32 of shape (6, 2)"),
     (AppendsColumns, {"later source"}, "sort the columns by the names"),
     (ForgetsSources, {"later source"}, "shape (9, 1), expected torch.float32 of shape (9, 3)"),
+    (OneColumnForTwo, {"two sources"}, "(6, 1), expected torch.float32 of shape (6, 2)"),
+    (DividesByTheThird, {"two sources"}, "scores of 6 of 6 images are not finite"),
     (AsksTheNetwork, {"no network"}, "weights.invalid:443"),
     (ConnectsByNumber, {"no network"}, "192.0.2.1:443"),
 ]

@@ -30,18 +30,23 @@ class Conv(nn.Module):
         return F.conv2d(maps, self.weight * self.scale, self.bias, padding=self.padding)
 
 
+def _precise(maps: Tensor) -> Tensor:
+    """Return maps in float32 or a finer type, which squares and variances need."""
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
 class PixelNorm(nn.Module):
     """Divides the vector of channels at every pixel by its root mean square (section 4.2)."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps * torch.rsqrt(maps.float().square().mean(dim=1, keepdim=True) + 1e-8).to(maps)
+        return maps * torch.rsqrt(_precise(maps).square().mean(dim=1, keepdim=True) + 1e-8).to(maps)
 
 
 class BatchDeviation(nn.Module):
     """Adds a channel of one value, the standard deviation over the batch averaged over all else (section 3)."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        deviations = (maps.float().var(dim=0, correction=0) + 1e-8).sqrt()  # without the summand 0 has no slope
+        deviations = (_precise(maps).var(dim=0, correction=0) + 1e-8).sqrt()  # without the summand 0 has no slope
         return torch.cat([maps, deviations.mean().to(maps).expand(len(maps), 1, *maps.shape[2:])], dim=1)
 
 
