@@ -1,4 +1,4 @@
-"""The contract checks: what every method and every attack must hold, tried on a few small images.
+"""The contract checks: what every method, attack and generator must hold, tried on a few small images.
 
 A check is a function that raises when the contract is broken; its name, in words, is the finding's. The essential ones
 come first: once one of them fails the others mean nothing and are left out.
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from gfp_bench.checks import attacks, methods
+from gfp_bench.checks import attacks, generators, methods
 from gfp_bench.checks.candidate import Splits as Splits
 from gfp_bench.checks.candidate import Subject, no_network
 from gfp_bench.checks.candidate import synthetic as synthetic
@@ -19,10 +19,12 @@ from gfp_bench.checks.findings import Finding as Finding
 from gfp_bench.checks.findings import by_cause as by_cause
 from gfp_bench.checks.findings import finding_of
 from gfp_bench.contracts.attack import Perturbation
+from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.settings import Setting
+from gfp_bench.errors import UsageError
 
-Check = Callable[[Any], None]  # of a method's or an attack's subject
+Check = Callable[[Any], None]  # of a plugin's subject
 
 
 def check_method(
@@ -39,7 +41,8 @@ def check_method(
         UsageError: If a setting is unknown or has a value that does not fit.
     """
     subject = methods.MethodSubject(cls, settings or {}, data or synthetic())
-    return list(_findings(subject, methods.ESSENTIAL, methods.FURTHER))
+    later = () if cls.partial_fit is Method.partial_fit else (methods.later_source,)
+    return list(_findings(subject, methods.ESSENTIAL, (*methods.FURTHER, *later)))
 
 
 def check_attack(
@@ -50,19 +53,39 @@ def check_attack(
     return list(_findings(subject, attacks.ESSENTIAL, attacks.FURTHER))
 
 
+def check_generator(
+    cls: type[Generator], settings: Mapping[str, Setting] | None = None, data: Splits | None = None
+) -> list[Finding]:
+    """Return what the contract checks of a generator find.
+
+    One that comes trained, as a setting ``path`` and a refused training show, is loaded from its ``path`` if that is
+    given; whatever cannot be tried is a finding that says so.
+
+    Args:
+        cls: The generator.
+        settings: Those that differ from the defaults, as text or values.
+        data: Its training images are the pool; small synthetic images by default.
+
+    Raises:
+        UsageError: If a setting is unknown or has a value that does not fit, or the generator refuses the pool.
+    """
+    subject = generators.GeneratorSubject(cls, settings or {}, data or synthetic(per_source=24, size=16))
+    return list(_findings(subject, generators.ESSENTIAL, generators.FURTHER))
+
+
 def _findings(subject: Subject[Any], essential: Sequence[Check], further: Sequence[Check]) -> Iterator[Finding]:
     with _no_network(subject.attempts):
         for check in essential:
-            finding = _finding(check, subject)
+            finding = _finding(check, subject, users_fault=UsageError)
             yield finding
             if finding.outcome == "FAILED":
                 return
-        for check in (*further, no_network):
+        for check in (*further, no_network):  # settings and images suit the plugin: what it refuses now is its fault
             yield _finding(check, subject)
 
 
-def _finding(check: Check, subject: Subject[Any]) -> Finding:
-    return finding_of(check.__name__.replace("_", " "), partial(check, subject), subject.cls)
+def _finding(check: Check, subject: Subject[Any], users_fault: type[UsageError] | tuple[()] = ()) -> Finding:
+    return finding_of(check.__name__.replace("_", " "), partial(check, subject), subject.cls, users_fault)
 
 
 @contextmanager

@@ -1,22 +1,26 @@
 """A plugin under check, the images it is tried on, and the checks of any plugin."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from gfp_bench.contracts.attack import Perturbation
+from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.settings import Setting, resolved_settings
 from gfp_bench.errors import PluginError
 from gfp_bench.registry.plugins import checked_name
 
-Plugin = TypeVar("Plugin", bound=Method | Perturbation)
+Plugin = TypeVar("Plugin", bound=Method | Perturbation | Generator)
+
+_FORMATS = (".safetensors", ".npz", ".npy", ".json", ".txt")  # what is read without running it
 
 
 class Splits(NamedTuple):
-    """The images that a plugin is checked on."""
+    """The images that a plugin is checked on, of three sources or more."""
 
     train: ImageSet
     val: ImageSet
@@ -70,6 +74,12 @@ def settings(subject: Subject[Any]) -> None:
     for name, value in resolved_settings(subject.cls, subject.given).items():
         if getattr(plugin, name, plugin) != value:
             raise PluginError(f"setting {name!r} got {value!r} but is not kept; write self.{name} = {name}")
+
+
+def refuse_pickle(folder: Path) -> None:
+    """Refuse files that run code when they are read."""
+    if strange := sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix not in _FORMATS):
+        raise PluginError(f"save wrote {strange[0]!r}, expected {', '.join(_FORMATS)}: never pickle")
 
 
 def no_network(subject: Subject[Any]) -> None:

@@ -41,17 +41,30 @@ class Finding:
         return self.outcome == "passed"
 
 
-def finding_of(name: str, check: Callable[[], None], plugin: type) -> Finding:
+def finding_of(
+    name: str,
+    check: Callable[[], None],
+    plugin: type,
+    users_fault: type[UsageError] | tuple[()] = UsageError,
+) -> Finding:
     """Return what a check of a plugin's class comes to.
 
+    Args:
+        name: The check's, in words.
+        check: Raises what it finds.
+        plugin: The class.
+        users_fault: What is no finding: that the settings or the images do not suit the plugin.
+
     Raises:
-        UsageError: If that is what it raises: the settings or the images do not suit the plugin.
+        UsageError: If ``users_fault`` has it and ``check`` raises it.
     """
     try:
         check()
     except UncheckedError as reason:
         return Finding(name, "not checked", str(reason), cause=("not checked", str(reason)))
-    except (KeyboardInterrupt, UsageError):
+    except KeyboardInterrupt:
+        raise
+    except users_fault:
         raise
     except BaseException as error:  # what exits is a failure too
         return _failure(name, error, plugin)

@@ -1,6 +1,6 @@
 """What every method must hold."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfp_bench.checks.candidate import Splits, Subject, settings
+from gfp_bench.checks.candidate import Splits, Subject, refuse_pickle, settings
 from gfp_bench.checks.candidate import declared as declared_at_all
 from gfp_bench.checks.findings import UncheckedError
 from gfp_bench.contracts.attack import Perturbation, to_uint8
@@ -25,7 +25,6 @@ from gfp_bench.errors import PluginError
 from gfp_bench.seeding import seeded
 
 _TOLERANCE = 1e-3  # between batch sizes, of an image's largest value: float32 sums of 8,000 terms in another order
-_FORMATS = (".safetensors", ".npz", ".npy", ".json")  # what is read without running it
 _OUTPUTS = ("scores", "fingerprints")
 
 Outputs = tuple[Tensor, Tensor]  # (n, s) scores and (n, d) fingerprints
@@ -85,12 +84,8 @@ def fit(subject: MethodSubject) -> None:
 def shape(subject: MethodSubject) -> None:
     """Scores are float32 (n, s), fingerprints floating (n, d)."""
     scores, fingerprints = subject.expected
-    n, s = len(subject.images), len(subject.test.sources)
-    if scores.shape != (n, s) or scores.dtype != torch.float32:
-        raise PluginError(
-            f"scores are {scores.dtype} of shape {tuple(scores.shape)}, expected torch.float32 of shape {(n, s)}: "
-            f"one row per image, one column per source ({', '.join(subject.test.sources)})"
-        )
+    n = len(subject.images)
+    _refuse_columns(scores, n, subject.test.sources)
     if (
         fingerprints.ndim != 2
         or len(fingerprints) != n
@@ -145,8 +140,7 @@ def save_and_load(subject: MethodSubject) -> None:
     """A method that was saved and loaded says the same, to the bit; no pickle is involved."""
     with TemporaryDirectory() as folder:
         _agree(outputs(subject.reloaded(Path(folder)), subject.images), subject.expected, "after save and load")
-        if strange := [path.name for path in Path(folder).rglob("*.*") if path.suffix not in _FORMATS]:
-            raise PluginError(f"save wrote {strange[0]!r}, expected {', '.join(_FORMATS)}: never pickle")
+        refuse_pickle(Path(folder))
 
 
 def no_labels(subject: MethodSubject) -> None:
@@ -178,12 +172,25 @@ def immunise(subject: MethodSubject) -> None:
 
 def two_sources(subject: MethodSubject) -> None:
     """Two sources are enough, real images and those of one model: as many columns, all of them numbers."""
-    splits = Splits(*map(_two_of, (subject.train, subject.val, subject.test)))
-    pair = MethodSubject(subject.cls, subject.given, splits)
+    two = sorted(subject.train.sources, key=lambda name: name != REAL)[:2]
+    pair = _with(subject, two)
+    splits = Splits(pair.train, pair.val, pair.test)
     if reason := pair.make().skip(_Facts.of(splits)):
         raise UncheckedError(f"it skips such a dataset: {reason}")
     shape(pair)
     finite(pair)
+
+
+def later_source(subject: MethodSubject) -> None:
+    """A loaded method that has a `partial_fit` learns a further source, whose column stands where its name sorts."""
+    late, *known = subject.train.sources
+    last = f"{known[-1]}-later"
+    as_first, as_last = (_scores_with_later(subject, known, late, name) for name in (late, last))
+    if torch.allclose(as_first, as_last) and not torch.allclose(as_first, as_last.roll(1, dims=1)):
+        raise PluginError(
+            f"scores are the same whether the source that arrives later is named {late!r} or {last!r}; "
+            "sort the columns by the names of all sources known"
+        )
 
 
 ESSENTIAL = (declared, settings, fit, shape, same_scores_again)
@@ -227,14 +234,34 @@ class _Facts:
         return cls(train.dataset, train.sources, (3, height, width), counts, {name: {} for name in train.sources})
 
 
-def _two_of(images: ImageSet) -> ImageSet:
-    """Return the images of two sources, ``real`` among them if there is such a one."""
-    sources = sorted(sorted(images.sources, key=lambda name: name != REAL)[:2])
-    numbers = [images.sources.index(name) for name in sources]
-    part = images.subset(np.flatnonzero(np.isin(images.labels.cpu().numpy(), numbers)))
+def _scores_with_later(subject: MethodSubject, known: Sequence[str], late: str, name: str) -> Tensor:
+    """Return the test images' scores once the source ``late`` has arrived under another name."""
+    with TemporaryDirectory() as folder:  # as in a trial: what learns further was loaded
+        method = _with(subject, known).reloaded(Path(folder))
+    train, val = (_renamed(images, {late: name}) for images in (subject.train, subject.val))
+    with seeded("check", "arrive"):
+        method.partial_fit(train, val, rng=torch.Generator().manual_seed(0))
+    scores, _ = outputs(method, subject.images)
+    _refuse_columns(scores, len(subject.images), sorted([*known, name]))
+    return scores
+
+
+def _with(subject: MethodSubject, sources: Sequence[str]) -> MethodSubject:
+    """Return the same method with the images of some sources."""
+    names = {name: name for name in sources}
+    splits = Splits(*(_renamed(images, names) for images in (subject.train, subject.val, subject.test)))
+    return MethodSubject(subject.cls, subject.given, splits)
+
+
+def _renamed(images: ImageSet, names: Mapping[str, str]) -> ImageSet:
+    """Return the images of some sources, each under the name that it is given."""
+    sources = sorted(names.values())
+    numbers = {images.sources.index(old): sources.index(new) for old, new in names.items()}
+    labels = images.labels.cpu().numpy()
+    part = images.subset(np.flatnonzero(np.isin(labels, list(numbers))))
     return ImageSet(
         part.images.cpu().numpy(),
-        np.searchsorted(numbers, part.labels.cpu().numpy()).astype(np.int64),
+        np.array([numbers[label] for label in part.labels.tolist()]),
         sources=sources,
         ids=part.ids,
         groups=part.groups,
@@ -242,6 +269,15 @@ def _two_of(images: ImageSet) -> ImageSet:
         split=part.split,
         device=part.device,
     )
+
+
+def _refuse_columns(scores: Tensor, n: int, sources: Sequence[str]) -> None:
+    """Refuse scores that are anything but float32 of a row per image and a column per source."""
+    if scores.shape != (n, len(sources)) or scores.dtype != torch.float32:
+        raise PluginError(
+            f"scores are {scores.dtype} of shape {tuple(scores.shape)}, expected torch.float32 of shape "
+            f"{(n, len(sources))}: one row per image, one column per source ({', '.join(sources)})"
+        )
 
 
 @contextmanager

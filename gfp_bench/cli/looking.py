@@ -98,29 +98,30 @@ def info(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A method or an attack, name or name[key=value,...].")],
+    name: Annotated[
+        str, typer.Argument(help="A method, an attack or a generator: name, name[key=value,...] or name:PATH.")
+    ],
     traceback: Annotated[bool, typer.Option("--traceback", help="The whole traceback of each failure.")] = False,
     plugin: PluginFiles = None,
 ) -> None:
     """Run the contract checks on a plugin and say what failed, where and why."""
-    from gfp_bench.checks import by_cause, check_attack, check_method
-    from gfp_bench.contracts.settings import parse_spec
+    from gfp_bench.checks import by_cause, check_attack, check_generator, check_method
     from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.zoo.training import parse_generator
 
-    plain, given = parse_spec(name)
+    plain, given = parse_generator(name)
     entry = load_plugins(plugin or ()).entry(plain)
-    if entry.kind == "generator":
-        stop(
-            ExitCode.USAGE,
-            f"{plain!r} is a generator, expected a method or an attack; generators have no contract checks",
-        )
-    findings = (check_method if entry.kind == "method" else check_attack)(entry.cls, given)
+    checks: Any = {"method": check_method, "attack": check_attack, "generator": check_generator}  # each of its kind
+    findings: list[Finding] = checks[entry.kind](entry.cls, given)
     for group in by_cause(findings):
         _say_group(group, tracebacks=traceback)
-    failed = sum(finding.outcome == "FAILED" for finding in findings)
+    failed, untried = (sum(one.outcome == outcome for one in findings) for outcome in ("FAILED", "not checked"))
     if failed:
         stop(ExitCode.CHECK_FAILED, f"{plain!r} failed {failed} of {len(findings)} checks")
-    say(f"{plain} passed all {len(findings)} checks")
+    if untried:
+        say(f"{plain} passed {len(findings) - untried} of {len(findings)} checks; {untried} could not be tried")
+    else:
+        say(f"{plain} passed all {len(findings)} checks")
 
 
 def _say_group(findings: "list[Finding]", *, tracebacks: bool) -> None:

@@ -48,3 +48,18 @@ def test_check_prints_every_traceback_on_demand(cli: Callable, wry: str) -> None
     assert code == 3
     assert out.count("Traceback (most recent call last):") == 2
     assert "save and load: Traceback" in out and "immunise: Traceback" in out
+
+
+def test_check_of_a_generator_tells_what_was_not_tried(cli: Callable) -> None:
+    code, out, err = cli("check", "diffusers")
+    assert code == 0, err
+    assert "not checked  training, pool unchanged, repeatable training, previews, killed training: it comes" in out
+    assert "not checked  samples, same samples again, other samples, nothing global, save and load: it comes" in out
+    assert out.endswith("diffusers passed 3 of 13 checks; 10 could not be tried\n")
+
+
+def test_check_trains_a_generator(cli: Callable) -> None:
+    code, out, err = cli("check", "vae[width=4,batch=4,latent=3,mixture=2]")
+    assert code == 0, err
+    assert "passed  killed training" in out
+    assert out.endswith("vae passed all 13 checks\n")

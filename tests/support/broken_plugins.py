@@ -1,9 +1,9 @@
-"""A sound method and a sound attack, and what becomes of them when one thing is wrong."""
+"""A sound method, a sound attack and a sound generator, and what becomes of them when one thing is wrong."""
 
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,12 +11,14 @@ import torch
 from gfp_bench import (
     SILENT,
     DatasetFacts,
+    Generator,
     ImageRng,
     Images,
     ImageSet,
     Method,
     Monitor,
     Perturbation,
+    UsageError,
     load_state,
     save_state,
     to_uint8,
@@ -247,6 +249,36 @@ class ConnectsByNumber(Sound):
             connection.connect(("192.0.2.1", 443))
 
 
+class Learns(Sound):
+    """Learns sources one after another."""
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.names: list[str] = []
+        self.means = torch.empty(0, 3)
+        self.partial_fit(train, val, rng=rng)
+
+    def partial_fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        known = dict(zip(self.names, self.means, strict=False))
+        super().fit(train, val, rng=rng)
+        known |= dict(zip(train.sources, self.means, strict=True))
+        self.names = self.ordered(known)
+        self.means = torch.stack([known[name] for name in self.names])
+
+    def ordered(self, known: dict[str, torch.Tensor]) -> list[str]:
+        return sorted(known)
+
+
+class AppendsColumns(Learns):
+    def ordered(self, known: dict[str, torch.Tensor]) -> list[str]:
+        return list(known)
+
+
+class ForgetsSources(Learns):
+    def partial_fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.names = []
+        super().partial_fit(train, val, rng=rng)
+
+
 BROKEN_METHODS: list[tuple[type[Method], set[str], str]] = [
     (NoVersion, {"declared"}, "'sound' has the version 0"),
     (NoPaper, {"declared"}, "paper is None, expected str"),
@@ -274,6 +306,8 @@ BROKEN_METHODS: list[tuple[type[Method], set[str], str]] = [
     (SeedsItself, {"repeatable fit"}, "when fitted twice with one seed"),
     (HidesItsSeed, {"repeatable fit"}, "when fitted twice with two seeds, though stochastic is False"),
     (CannotImmunise, {"immunise"}, "RuntimeError: no"),
+    (AppendsColumns, {"later source"}, "sort the columns by the names"),
+    (ForgetsSources, {"later source"}, "shape (9, 1), expected torch.float32 of shape (9, 3)"),
     (OneColumnForTwo, {"two sources"}, "(6, 1), expected torch.float32 of shape (6, 2)"),
     (DividesByTheThird, {"two sources"}, "scores of 6 of 6 images are not finite"),
     (AsksTheNetwork, {"no network"}, "weights.invalid:443"),
@@ -349,4 +383,183 @@ BROKEN_ATTACKS: list[tuple[type[Perturbation], set[str], str]] = [
     (OneStrengthABatch, {"own parameters"}, "between batches of 1 and all at once"),
     (CountsImages, {"own parameters", "any order"}, "differ when the order is reversed"),
     (AsksForACodec, {"no network"}, "codecs.invalid:80"),
+]
+
+
+class Paint(Generator):
+    """Noise about a level that is thrown in training."""
+
+    name = "paint"
+    paper: Any = ""
+    version = 1
+    metadata: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("family", "loss", "upsampling", "downsampling", "normalisation", "nonlinearity", "skips"), "none"
+    )
+
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.side = pool.shape[-1]
+        state = monitor.restored() or {"step": 0, "level": torch.zeros(3), "pace": torch.ones(3)}
+        while state["step"] < steps:
+            state["pace"] = state["pace"] + self.throw(rng)
+            state["level"] = state["level"] + state["pace"]
+            state["step"] += 1
+            self.level = state["level"]
+            monitor.checkpoint(self.kept(state))
+            monitor.preview(state["step"], lambda: self.sample(2, rng=self.stream(rng)))
+            monitor.progress(state["step"], steps)
+        self.level = state["level"]
+
+    def throw(self, rng: torch.Generator) -> torch.Tensor:
+        return torch.rand(3, generator=rng)
+
+    def kept(self, state: dict[str, Any]) -> Any:
+        return state
+
+    def stream(self, rng: torch.Generator) -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        noise = 100 * torch.rand(n, 3, self.side, self.side, generator=rng)
+        return to_uint8(noise + self.level[:, None, None])
+
+    def save(self, folder: Path) -> None:
+        save_state(folder / "paint.safetensors", {"level": self.level, "side": self.side})
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        state = load_state(folder / "paint.safetensors")
+        self.level, self.side = state["level"], state["side"]
+
+
+class Published(Paint):
+    """Comes trained."""
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        raise UsageError("it is not trained here")
+
+
+class PublishedWithoutStream(Published):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n, rng=torch.Generator().manual_seed(0))
+
+
+class Unpublished(Paint):
+    paper = None
+
+
+class LacksFactors(Paint):
+    metadata: ClassVar[dict[str, str]] = {"family": "paint"}
+
+
+class TrainRaises(Paint):
+    def throw(self, rng: torch.Generator) -> torch.Tensor:
+        raise ZeroDivisionError("nothing to throw")
+
+
+class KeepsObjects(Paint):
+    def kept(self, state: dict[str, Any]) -> Any:
+        return {"state": object()}
+
+
+class RoundsUp(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n + n % 2, rng=rng)
+
+
+class AlwaysLarge(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n, rng=rng).repeat(1, 1, 2, 2)
+
+
+class Whole(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n, rng=rng).int()
+
+
+class SeedsItsSamples(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n, rng=torch.Generator().manual_seed(int(np.random.default_rng().integers(2**32))))
+
+
+class IgnoresItsSeed(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n, rng=torch.Generator().manual_seed(0))
+
+
+class AddsGlobalNoise(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        return super().sample(n, rng=rng) + torch.randint(9, (n, 3, 1, 1), dtype=torch.uint8)
+
+
+class WritesToPool(Paint):
+    def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().train(pool, steps=steps, rng=rng, monitor=monitor)
+        pool.bitwise_not_()
+
+
+class ThrowsGlobally(Paint):
+    def throw(self, rng: torch.Generator) -> torch.Tensor:
+        return torch.rand(3)
+
+
+class ThrowsALittleGlobally(Paint):
+    def throw(self, rng: torch.Generator) -> torch.Tensor:
+        return super().throw(rng) + 1e-6 * torch.rand(3)
+
+
+class PreviewsFromTheStream(Paint):
+    def stream(self, rng: torch.Generator) -> torch.Generator:
+        return rng
+
+
+class ForgetsItsPace(Paint):
+    def kept(self, state: dict[str, Any]) -> Any:
+        return {**state, "pace": torch.ones(3)}
+
+
+class SavesWhole(Paint):
+    def save(self, folder: Path) -> None:
+        save_state(folder / "paint.safetensors", {"level": self.level.round(), "side": self.side})
+
+
+class PicklesPaint(Paint):
+    def save(self, folder: Path) -> None:
+        torch.save((self.level, self.side), folder / "paint")
+
+    def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
+        self.level, self.side = torch.load(folder / "paint")
+
+
+class AsksForWeights(Paint):
+    def sample(self, n: int, *, rng: torch.Generator) -> Any:
+        with suppress(OSError):
+            socket.getaddrinfo("weights.invalid", 80)
+        return super().sample(n, rng=rng)
+
+
+BROKEN_GENERATORS: list[tuple[type[Generator], set[str], str]] = [
+    (Unpublished, {"declared"}, "paper is None, expected str"),
+    (LacksFactors, {"declared"}, "expected a dict with text for each of family, loss"),
+    (TrainRaises, {"training"}, "ZeroDivisionError: nothing to throw"),
+    (KeepsObjects, {"training"}, "state at /state is object"),
+    (
+        RoundsUp,
+        {"samples"},
+        "of shape (6, 3, 8, 8), expected torch.uint8 of shape (5, 3, 8, 8)",
+    ),
+    (AlwaysLarge, {"samples"}, "of shape (5, 3, 16, 16), expected torch.uint8 of shape (5, 3, 8, 8)"),
+    (Whole, {"samples"}, ""),  # the tests' type checks speak first
+    (SeedsItsSamples, {"same samples again"}, "5 of 5 samples differ when drawn twice with one seed"),
+    (IgnoresItsSeed, {"other samples"}, "two seeds give the same samples"),
+    (AddsGlobalNoise, {"nothing global"}, "samples differ with the global random state"),
+    (WritesToPool, {"pool unchanged"}, "work on a copy"),
+    (ThrowsGlobally, {"repeatable training", "killed training"}, "taken up from there"),
+    (ThrowsALittleGlobally, {"repeatable training", "killed training"}, "1 of 1 saved tensors differ"),
+    (PreviewsFromTheStream, {"previews"}, "once previews are drawn"),
+    (ForgetsItsPace, {"killed training"}, "when killed after checkpoint 1"),
+    (SavesWhole, {"save and load"}, "samples differ after save and load"),
+    (PicklesPaint, {"save and load"}, "save wrote 'paint', expected .safetensors"),
+    (AsksForWeights, {"no network"}, "weights.invalid:80"),
 ]

@@ -36,7 +36,12 @@ TRAINED = sorted(_SMALL)
 def tiny(name: str, **settings: Any) -> Any:  # a generator, whose networks tests look into
     """Return an untrained generator that learns in milliseconds, from batches of four."""
     cls: type[Generator] = _plugins().generator(name)
-    return cls(**{"width": 4, "batch": 4, **_SMALL[name], **settings})
+    return cls(**tiny_settings(name, **settings))
+
+
+def tiny_settings(name: str, **settings: Any) -> dict[str, Any]:
+    """Return what `tiny` makes a generator with."""
+    return {"width": 4, "batch": 4, **_SMALL[name], **settings}
 
 
 @cache

@@ -18,6 +18,7 @@ from tiny_generators import SIDE, seeded, tiny
 from torch import nn
 
 from gfp_bench import Generator, UsageError
+from gfp_bench.checks import check_generator
 from gfp_bench.contracts.settings import resolved_settings
 from gfp_bench.zoo import training
 from gfp_bench_generators import ddpm, glow, ncsnpp, pipeline
@@ -306,15 +307,10 @@ def test_a_pipeline_draws_what_it_draws_by_itself(stored: Path) -> None:
         assert np.abs(np.asarray(alone).astype(int) - images[index].permute(1, 2, 0).numpy()).max() <= 1
 
 
-def test_a_pipeline_repeats_itself_and_survives_its_file(stored: Path, tmp_path: Path) -> None:
-    first, copied = Pipeline(path=str(stored), steps=2), Pipeline(path="elsewhere", steps=2)
-    first.save(tmp_path)
-    copied.load(tmp_path)
-    images = first.sample(3, rng=seeded(1))
-    assert torch.equal(images, first.sample(3, rng=seeded(1)))
-    assert torch.equal(images, copied.sample(3, rng=seeded(1)))
-    assert not torch.equal(images, first.sample(3, rng=seeded(2)))
-    assert not list(tmp_path.glob("**/*.bin"))
+def test_a_pipeline_keeps_the_contract_of_what_comes_trained(stored: Path) -> None:
+    findings = check_generator(Pipeline, {"path": str(stored), "steps": 2})
+    assert [finding.check for finding in findings if finding.outcome == "FAILED"] == []
+    assert {"samples", "other samples", "save and load"} <= {finding.check for finding in findings if finding.passed}
 
 
 def test_a_pipeline_says_what_it_is(stored: Path) -> None:
