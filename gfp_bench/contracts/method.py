@@ -110,6 +110,11 @@ class Method(Configurable, ABC):
         kept = load_state(folder / _STATE, device)
         networks, values = kept["networks"], kept["values"]
         if networks:
+            if not {"n_sources", "image_shape"} <= values.keys():
+                raise PluginError(
+                    f"method {self.name!r} was saved with networks but without the sizes that build() takes, as if by "
+                    "another version; fit it again"
+                )
             self.build(values["n_sources"], torch.Size(values["image_shape"]))
         for name, part in networks.items():
             network = getattr(self, name, None)
@@ -122,6 +127,12 @@ class Method(Configurable, ABC):
             network.to(device).train(part["training"])
         for name, value in values.items():
             setattr(self, name, value)
+        made = (name for name, value in vars(self).items() if isinstance(value, nn.Module))
+        if strange := [name for name in made if name not in networks]:
+            raise PluginError(
+                f"method {self.name!r} has the network {strange[0]!r}, which the saved state lacks: it would be "
+                "untrained; fit it again"
+            )
 
     def _fitted(self) -> dict[str, object]:
         """Return what is on the method besides its settings and what the contract declares."""

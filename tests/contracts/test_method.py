@@ -139,6 +139,24 @@ def test_a_network_that_build_does_not_create_is_named(images: ImageSet, tmp_pat
         Additional().load(tmp_path)
 
 
+class Grown(Trained):
+    """As another version of `Trained` would be, with a network more."""
+
+    name = "trained"
+
+    def build(self, n_sources: int, image_shape: torch.Size) -> None:
+        super().build(n_sources, image_shape)
+        self.second = nn.Linear(2, 2)
+
+
+def test_a_network_that_the_state_lacks_is_not_left_untrained(images: ImageSet, tmp_path: Path) -> None:
+    method = Trained()
+    method.fit(images, images, rng=torch.Generator())
+    method.save(tmp_path)
+    with pytest.raises(PluginError, match="has the network 'second', which the saved state lacks"):
+        Grown().load(tmp_path)
+
+
 def test_defaults_of_the_contract(images: ImageSet) -> None:
     method = Plain()
     method.fit(images, images, rng=torch.Generator())
