@@ -268,7 +268,7 @@ def test_another_s_source_is_left_to_it(builder: DatasetBuilder) -> None:
     builder = replace(builder, report=said.append)
     with claimed(builder.folder / "dices" / ".one.claim"):
         assert builder.run(builder.pending()) is None
-    assert any(line.startswith("one: in the hands of process") for line in said)
+    assert any(line.startswith("one: locked by process") for line in said)
     assert said[-1] == "still to be made: one"
     assert builder.run(builder.pending()) is not None
 

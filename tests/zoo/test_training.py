@@ -215,7 +215,7 @@ def test_divergence_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
 
 
 def test_folder_that_another_process_trains_in_is_left_alone(tmp_path: Path) -> None:
-    with claimed(tmp_path / ".claim"), pytest.raises(UsageError, match=r"in the hands of process \d+"):
+    with claimed(tmp_path / ".claim"), pytest.raises(UsageError, match=r"locked by process \d+"):
         training.train(Dice(), POOL, tmp_path, steps=1, seed=1)
     training.train(Dice(), POOL, tmp_path, steps=1, seed=1)
 
