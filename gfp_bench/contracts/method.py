@@ -108,6 +108,13 @@ class Method(Configurable, ABC):
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
         """Take over what `save` wrote, on ``device``; called on a method made with the same settings."""
         kept = load_state(folder / _STATE, device)
+        if not isinstance(kept, dict) or kept.keys() != {"networks", "values"}:
+            found = ", ".join(map(repr, kept)) if isinstance(kept, dict) else type(kept).__name__
+            raise PluginError(
+                f"the saved state of method {self.name!r} has {found or 'nothing'}, expected 'networks' and 'values', "
+                "which save() of the base class writes; a method with a save() of its own needs its own load(), any "
+                "other has to be fitted again"
+            )
         networks, values = kept["networks"], kept["values"]
         if networks:
             if not {"n_sources", "image_shape"} <= values.keys():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from gfp_bench import SILENT, ImageSet, Method, Monitor, PluginError
+from gfp_bench import SILENT, ImageSet, Method, Monitor, PluginError, State, load_state, save_state
 
 
 class Plain(Method):
@@ -155,6 +155,28 @@ def test_a_network_that_the_state_lacks_is_not_left_untrained(images: ImageSet, 
     method.save(tmp_path)
     with pytest.raises(PluginError, match="has the network 'second', which the saved state lacks"):
         Grown().load(tmp_path)
+
+
+@pytest.mark.parametrize("size", ["n_sources", "image_shape"])
+def test_a_state_without_the_sizes_of_its_networks_is_refused(size: str, images: ImageSet, tmp_path: Path) -> None:
+    method = Trained()
+    method.fit(images, images, rng=torch.Generator())
+    method.save(tmp_path)
+    kept = load_state(tmp_path / "state.safetensors")
+    del kept["values"][size]
+    save_state(tmp_path / "state.safetensors", kept)
+    with pytest.raises(PluginError, match=r"method 'trained' was saved with networks but without the sizes.*fit it"):
+        Trained().load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [({"bias": 1.0}, "'bias'"), ({"values": {}}, "'values'"), ({}, "nothing"), ([1.0], "list")],
+)
+def test_a_state_that_save_did_not_write_is_refused(state: State, found: str, tmp_path: Path) -> None:
+    save_state(tmp_path / "state.safetensors", state)
+    with pytest.raises(PluginError, match=f"state of method 'plain' has {found}, expected 'networks' and 'values'"):
+        Plain().load(tmp_path)
 
 
 def test_defaults_of_the_contract(images: ImageSet) -> None:
