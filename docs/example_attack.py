@@ -1,5 +1,9 @@
 """Keeps the upper bits of every value: fewer grey levels."""
 
+from typing import Annotated
+
+from annotated_types import Interval
+
 from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
 
 
@@ -15,8 +19,14 @@ class Posterise(Perturbation):
     name = "posterise"
     version = 1
 
-    def __init__(self, low: int = 2, high: int = 5) -> None:
-        self.low, self.high = low, high  # bits that are kept
+    def __init__(
+        self,
+        low: Annotated[int, "fewest bits that are kept", Interval(ge=1, le=8)] = 2,
+        high: Annotated[int, "most bits that are kept", Interval(ge=1, le=8)] = 5,
+    ) -> None:
+        if low > high:
+            raise ValueError(f"settings low={low} and high={high} are no range, expected low <= high")
+        self.low, self.high = low, high
 
     def perturb(self, images: Images, rng: ImageRng) -> Images:
         """Return images of fewer grey levels."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from places import ROOT
 
-from gfp_bench import ImageSet, load_plugins
+from gfp_bench import ImageSet, SettingError, load_plugins
 from gfp_bench.cli import main
 from gfp_bench.contracts.settings import resolved_settings
 
@@ -49,6 +49,18 @@ def test_the_example_keeps_upper_bits() -> None:
         load_plugins([EXAMPLE]).attack("posterise")(low=3, high=3).perturb(images.images, images.attack_rng("", 0))
     )
     assert torch.equal(attacked, images.images & 0b11100000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"high": 9}, "'high' of 'posterise' got 9, expected int from 1 to 8"),
+        ({"low": 6}, "'posterise': settings low=6 and high=5 are no range"),
+    ],
+)
+def test_the_example_refuses_what_its_settings_do_not_take(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        load_plugins([EXAMPLE]).attack("posterise")(**settings)
 
 
 def test_tables_name_every_attack_with_its_defaults() -> None:
