@@ -47,9 +47,12 @@ def test_attribution_agrees_with_scikit_learn(case: tuple[np.ndarray, np.ndarray
     assert np.array_equal(found.confusion, confusion_matrix(labels, predicted, labels=every))
 
 
-def test_attribution_takes_uint8_of_many_sources() -> None:
-    indices = np.arange(40, dtype=np.uint8)
-    assert attribution(indices, indices, 40).accuracy == 1
+@pytest.mark.parametrize(("n_sources", "dtype"), [(40, np.uint8), (300, np.uint16)])
+def test_attribution_takes_narrow_indices_of_many_sources(n_sources: int, dtype: type[np.unsignedinteger]) -> None:
+    indices = np.arange(n_sources, dtype=dtype)  # a cell of the confusion has a number that is wider
+    found = attribution(np.roll(indices, 1), indices, n_sources)
+    assert np.array_equal(found.confusion, confusion_matrix(indices, np.roll(indices, 1)))
+    assert attribution(indices, indices, n_sources).accuracy == 1
 
 
 def test_attribution_refuses_a_source_without_images() -> None:
