@@ -61,10 +61,8 @@ class Durall20(Method):
     ) -> None:
         self.classifier = classifier
         self.c, self.gamma = c, gamma
-        self.length = (
-            length  # values to which a profile is resampled before that, 80 in the authors' CelebA; None: as is
-        )
         self.norm = norm
+        self.length = length
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         features, labels = gather(self.features, train)
