@@ -21,7 +21,8 @@ FOLDERS = ("gfp_bench", "plugins", "datasets", "docs", "leaderboards", ".ci")
 
 def shipped() -> list[Path]:
     files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
-    return [path for path in (*files, *ROOT.glob("*.*")) if path.is_file() and path.suffix in TEXT]
+    found = (path for path in (*files, *ROOT.glob("*.*")) if path.name != ".git")  # a file, in a worktree
+    return [path for path in found if path.is_file() and path.suffix in TEXT]
 
 
 def files(folder: Path) -> list[Path]:
@@ -66,9 +67,10 @@ def test_every_folder_with_code_is_a_package() -> None:
 
 
 def test_nothing_at_the_root_shadows_a_package(tmp_path: Path) -> None:
-    """The root is on the path of an editable install: a folder without code gives way to a package anywhere."""
-    own = {"gfp_bench"}
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == own
+    """An editable install has two folders on its path; in them, a folder without code gives way to any package."""
+    roots = (ROOT, ROOT / "plugins")
+    assert {path.parent for root in roots for path in root.glob("*/__init__.py")} == {*SOURCES}
+    assert [path for root in roots for path in root.glob("*.py")] == []
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "__init__.py").write_text("whose = 'another'")
     code = "import sys; sys.path = [*sys.path, sys.argv[1]]; import datasets; print(datasets.whose)"

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -103,17 +102,14 @@ class Manifest(Document):
         return sha256(json.dumps(content, sort_keys=True).encode())
 
 
-def dataset_folders() -> tuple[Path, ...]:
-    """Return the folder of built-in datasets: beside the packages that a wheel installs, or that of a checkout.
+def built_in_folder() -> Path:
+    """Return the folder of built-in datasets, which lies beside the package under a wheel's or a checkout's name.
 
-    It is no package, so it has no resources.
+    It is not looked for on the path, so that a checkout takes its own even where another version is installed.
     """
-    spec = find_spec("gfp_bench_datasets")
-    places = [] if spec is None else spec.submodule_search_locations or []
-    checkout = Path(__file__).parents[2]
-    if not places and (checkout / "pyproject.toml").is_file():  # next to an installed package lies somebody else's
-        places = [str(checkout / "datasets")]
-    return tuple(path for path in map(Path, places) if path.is_dir())
+    home = Path(__file__).parents[2]
+    installed = home / "gfp_bench_datasets"
+    return installed if installed.is_dir() else home / "datasets"
 
 
 def list_manifests(folders: Iterable[Path] = ()) -> dict[str, Path]:
@@ -123,7 +119,7 @@ def list_manifests(folders: Iterable[Path] = ()) -> dict[str, Path]:
         DatasetError: If two folders have a dataset of one name.
     """
     found: dict[str, Path] = {}
-    for folder in dict.fromkeys(path.resolve() for path in [*dataset_folders(), *folders]):
+    for folder in dict.fromkeys(path.resolve() for path in [built_in_folder(), *folders]):
         for file in sorted(folder.glob("*.toml")):
             if file.stem in found:
                 raise DatasetError(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from gfp_bench.contracts.dataset import REAL
-from gfp_bench.data.manifest import Name, dataset_folders
+from gfp_bench.data.manifest import Name, built_in_folder
 from gfp_bench.documents import Document, read_document
 from gfp_bench.errors import UsageError, unknown
 
@@ -127,7 +127,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _built_in() -> dict[str, Path]:
-    return {file.stem: file for folder in dataset_folders() for file in (folder / "recipes").glob("*.toml")}
+    return {file.stem: file for file in (built_in_folder() / "recipes").glob("*.toml")}
 
 
 def _read(file: Path) -> Recipe:

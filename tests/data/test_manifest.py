@@ -17,7 +17,6 @@ from gfp_bench.data.index import index_digest, to_parquet
 from gfp_bench.data.manifest import (
     About,
     Manifest,
-    dataset_folders,
     find_manifest,
     list_manifests,
     read_index,
@@ -294,15 +293,20 @@ def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "toy" in list_manifests([tmp_path / "a", tmp_path / "a"])
 
 
-def test_built_in_folder_is_found_in_a_checkout() -> None:
-    checkout = ROOT / "datasets"
-    assert checkout in dataset_folders()
-
-
-def test_built_in_folder_is_found_where_a_wheel_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_takes_its_own_datasets_where_others_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "gfp_bench_datasets").mkdir()
-    write(tmp_path / "gfp_bench_datasets" / "shipped.toml", index_of())
+    write(tmp_path / "gfp_bench_datasets" / "photo-mini.toml", index_of())
     monkeypatch.syspath_prepend(tmp_path)
+    assert find_manifest("photo-mini") == ROOT / "datasets" / "photo-mini.toml"
+
+
+def test_datasets_are_found_where_a_wheel_puts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gfp_bench_datasets").mkdir()
+    (tmp_path / "datasets").mkdir()  # Hugging Face's package
+    write(tmp_path / "gfp_bench_datasets" / "shipped.toml", index_of())
+    monkeypatch.setattr("gfp_bench.data.manifest.__file__", str(tmp_path / "gfp_bench" / "data" / "manifest.py"))
     assert find_manifest("shipped") == tmp_path / "gfp_bench_datasets" / "shipped.toml"
 
 
