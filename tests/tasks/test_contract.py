@@ -16,8 +16,8 @@ from gfp_bench.boards.publication import drift, publish
 from gfp_bench.boards.ranking import Standing, standings
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.contracts.task import Evaluation, Fit
-from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.data.indexing import index_folder
+from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.engine.plan import Plan, make_plan
 from gfp_bench.engine.records import Record, Store
 from gfp_bench.engine.trial import Job, execute
