@@ -14,7 +14,7 @@ def register_attacks(register: Register) -> None:
 
 
 class Posterise(Perturbation):
-    """Rounds values down to multiples of a power of two, one power an image."""
+    """Rounds values down to multiples of a power of two, one power per image."""
 
     name = "posterise"
     version = 1

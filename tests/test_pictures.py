@@ -34,7 +34,7 @@ def numbered() -> ImageSet:
 def test_contact_sheet_spreads_over_each_source_in_the_order_of_ids() -> None:
     drawn = np.asarray(contact_sheet(numbered(), columns=2, rows=2))
     assert drawn.shape == (8, 4, 3)
-    assert drawn[::2, ::2, 0].tolist() == [[18, 12], [6, 0], [19, 13], [7, 1]]  # 10 a source: the 1st, 4th, 7th, 10th
+    assert drawn[::2, ::2, 0].tolist() == [[18, 12], [6, 0], [19, 13], [7, 1]]  # 10 per source: the 1st, 4th, 7th, 10th
 
 
 def test_contact_sheet_repeats_no_image() -> None:

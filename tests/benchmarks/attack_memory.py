@@ -1,6 +1,6 @@
 """What every attack takes of memory: the peak of a process of its own over what it held before.
 
-PYTHONPATH=tests python -m benchmarks.attack_memory     # one JSON object, bytes a pixel value
+PYTHONPATH=tests python -m benchmarks.attack_memory     # one JSON object, bytes per pixel value
 """
 
 import json
@@ -19,7 +19,7 @@ COUNT, SIDE = 512, 64  # so many images that what does not grow with them is bel
 
 
 def memory() -> dict[str, float]:
-    """Return bytes a pixel value over the batch, the result's own byte included, by attack."""
+    """Return bytes per pixel value over the batch, the result's own byte included, by attack."""
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (COUNT, 3, SIDE, SIDE), dtype=np.uint8))
     return {name: peak(attack, images) / images.numel() for name, attack in ATTACKS.items()}
 

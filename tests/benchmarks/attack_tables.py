@@ -154,7 +154,7 @@ def webps() -> Iterator[tuple[Images, Images]]:
 
 
 def memory_table() -> Iterator[str]:
-    yield f"| attack | bytes a pixel value, {COUNT} images of {SIDE} x {SIDE} |"
+    yield f"| attack | bytes per pixel value, {COUNT} images of {SIDE} x {SIDE} |"
     yield "|---|---|"
     for name, taken in memory().items():
         yield f"| {name} | {taken:.1f} |"
@@ -183,7 +183,7 @@ def speed() -> Iterator[str]:
         yield f"| {name}: times as fast as its reference's loop | {' | '.join(ratios[name])} | {WANTED[name]} |"
     yield f"| combination: time over the sum of its parts' | {' | '.join(ratios['combination'])} | 2 at most |"
     yield ""
-    yield "| images a second | 64 px | 128 px | 256 px |"
+    yield "| images per second | 64 px | 128 px | 256 px |"
     yield "|---|---|---|---|"
     for name in ATTACKS:
         yield f"| {name} | {' | '.join(rates[name])} |"

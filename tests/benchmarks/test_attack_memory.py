@@ -1,4 +1,4 @@
-"""An attack's memory: at most 40 bytes a pixel value over the batch."""
+"""An attack's memory: at most 40 bytes per pixel value over the batch."""
 
 import json
 import subprocess

@@ -20,7 +20,7 @@ Draw: TypeAlias = Callable[[], Tensor]
 Update: TypeAlias = Callable[[Draw], Mapping[str, float]]
 """Takes one step and returns its losses."""
 
-_DECAY = 0.999  # of the averaged weights, a step
+_DECAY = 0.999  # of the averaged weights, per step
 
 
 def train(
