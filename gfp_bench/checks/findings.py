@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from gfp_bench.errors import PluginError, UsageError
 
-Outcome: TypeAlias = Literal["passed", "FAILED", "not checked"]
+Verdict: TypeAlias = Literal["passed", "FAILED", "not checked"]
 
 
 class UncheckedError(Exception):
@@ -29,7 +29,7 @@ class Finding:
     """
 
     check: str
-    outcome: Outcome
+    outcome: Verdict
     why: str = ""
     place: str = ""
     traceback: str = ""

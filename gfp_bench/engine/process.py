@@ -39,7 +39,7 @@ class Limits:
 
 
 @dataclass
-class Outcome:
+class Ending:
     """How a process ended.
 
     Attributes:
@@ -55,7 +55,7 @@ class Outcome:
     timing: dict[str, float] = field(default_factory=dict)
 
 
-def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading.Event) -> Outcome:
+def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading.Event) -> Ending:
     """Run a job in a process of its own and return how it ended; when ``stop`` is set, end it.
 
     Processes come from the fork server of `warm_up`. What they print goes to ``log``, its middle left out when it is
@@ -79,15 +79,15 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
         _end(process.pid)
         process.join()
         watch.close(log)
-    outcome = watch.outcome
-    outcome.timing["wall"] = time.monotonic() - started
+    ending = watch.ending
+    ending.timing["wall"] = time.monotonic() - started
     if limit:
-        outcome.status, outcome.reason = "timeout", limit
+        ending.status, ending.reason = "timeout", limit
     elif process.exitcode == 0 and watch.finished:
-        outcome.status = "done"
-    elif not outcome.reason:
-        outcome.reason = _exit_reason(process.exitcode)
-    return outcome
+        ending.status = "done"
+    elif not ending.reason:
+        ending.reason = _exit_reason(process.exitcode)
+    return ending
 
 
 def warm_up() -> None:
@@ -119,7 +119,7 @@ class _Watch:
     def __init__(self, events: Connection, output: Connection, sentinel: int, heard: Heard) -> None:
         self._events, self._output, self._sentinel, self._heard = events, output, sentinel, heard
         self._head, self._tail, self._printed = bytearray(), bytearray(), 0
-        self.outcome = Outcome()
+        self.ending = Ending()
         self.finished = False
 
     def until_end(self, started: float, limits: Limits, stop: threading.Event) -> str | None:
@@ -158,11 +158,11 @@ class _Watch:
             return False
         match event:
             case Stake(keys):
-                self.outcome.stake = keys
+                self.ending.stake = keys
             case Error(reason):
-                self.outcome.reason = reason
+                self.ending.reason = reason
             case Timing(seconds):
-                self.outcome.timing = seconds
+                self.ending.timing = seconds
                 self.finished = True
         self._heard(event)
         return True

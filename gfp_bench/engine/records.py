@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from gfp_bench.documents import read_json
 from gfp_bench.engine.plan import Cell, Plan, Trial, plan_from_json, plan_to_json
 from gfp_bench.errors import RecordError, UsageError
 from gfp_bench.files import claimed, write_atomically
@@ -81,7 +82,7 @@ class Store:
             RecordError: If the file is damaged or another cell's.
         """
         path = self._cell(trial, cell, ".json")
-        data = _read_json(path)
+        data = read_json(path)
         if data is None:
             return None
         try:
@@ -96,7 +97,7 @@ class Store:
 
     def failure(self, trial: Trial, cell: Cell) -> Failed | None:
         """Return why a cell failed, if it did."""
-        data = _read_json(self._cell(trial, cell, ".failed.json"))
+        data = read_json(self._cell(trial, cell, ".failed.json"))
         return Failed(**data) if data else None
 
     def has_scores(self, trial: Trial, cell: Cell) -> bool:
@@ -234,17 +235,7 @@ def to_json(data: Any) -> bytes:  # anything that json takes
 
 def _read_plan(path: Path) -> Plan | None:
     try:
-        data = _read_json(path)
+        data = read_json(path)
         return None if data is None else plan_from_json(data)
     except (KeyError, TypeError, ValueError, RecordError) as error:
         raise RecordError(f"plan {path} is damaged ({error}); run the same command again to write it anew") from error
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is no valid JSON ({error}); delete it and run again") from error
-    return data

@@ -24,7 +24,7 @@ from gfp_bench.engine.events import (
     TrialStarted,
 )
 from gfp_bench.engine.plan import Cell, Plan, Trial
-from gfp_bench.engine.process import Limits, Outcome, supervise, warm_up
+from gfp_bench.engine.process import Ending, Limits, supervise, warm_up
 from gfp_bench.engine.provenance import revision
 from gfp_bench.engine.records import FailureKind, Store, to_json
 from gfp_bench.engine.trial import Job, execute
@@ -208,14 +208,14 @@ class _Run:
         self.store.folder(trial).mkdir(parents=True, exist_ok=True)
         limits = Limits(self.options.timeout, self.options.idle_timeout)
         log = self.store.path(trial, "log")
-        outcome = supervise(self.job(trial, device), limits, log, lambda event: self.heard(trial, event), self.stop)
+        ending = supervise(self.job(trial, device), limits, log, lambda event: self.heard(trial, event), self.stop)
         if self.stop.is_set():
             return False
-        if outcome.status == "done":
-            write_atomically(self.store.path(trial, "timing"), to_json(outcome.timing))
+        if ending.status == "done":
+            write_atomically(self.store.path(trial, "timing"), to_json(ending.timing))
             self.report(TrialFinished(trial))
             return False
-        self._failed(trial, outcome)
+        self._failed(trial, ending)
         return True
 
     def heard(self, trial: Trial, event: Event) -> None:
@@ -226,20 +226,20 @@ class _Run:
             case Progress():
                 self.report(TrialProgress(trial, event))
 
-    def _failed(self, trial: Trial, outcome: Outcome) -> None:
+    def _failed(self, trial: Trial, ending: Ending) -> None:
         """Keep why cells failed: those of the step in hand, or all that waited for a process that never named one.
 
         A base that is fitted again, for those that start from it alone, takes these with it. Each launch that ends
         badly has lost a cell or kept one, so there is an end.
         """
-        kind: FailureKind = "timeout" if outcome.status == "timeout" else "failed"
+        kind: FailureKind = "timeout" if ending.status == "timeout" else "failed"
         waiting = [(trial, cell) for cell in self.store.pending(trial)] or [
             (other, cell) for other in _family(self.plan, trial)[1:] for cell in self.store.pending(other)
         ]
-        lost = [(other, cell) for other, cell in waiting if not outcome.stake or cell.key in outcome.stake]
+        lost = [(other, cell) for other, cell in waiting if not ending.stake or cell.key in ending.stake]
         for other, pairs in groupby(lost, key=lambda pair: pair[0]):
             cells: list[Cell] = [cell for _, cell in pairs]
-            reason = outcome.reason if other is trial else f"{trial.name}, fitted again: {outcome.reason}"
+            reason = ending.reason if other is trial else f"{trial.name}, fitted again: {ending.reason}"
             for cell in cells:
                 self.store.fail(other, cell, kind, reason)
             self.report(CellsFailed(other, tuple(cell.name for cell in cells), kind, reason))

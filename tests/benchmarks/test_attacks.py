@@ -57,7 +57,8 @@ def test_peer(benchmark: BenchmarkFixture, attack: type[Perturbation], side: int
 def test_on_a_gpu(benchmark: BenchmarkFixture, name: str) -> None:
     """Images a second at 64 px, and that as a share of what a copy's memory traffic would allow.
 
-    Wanted are 200,000 images per second, and 0.6 of a copy for attacks with next to no arithmetic: contrast, flip, gamma.
+    Wanted are 200,000 images per second, and 0.6 of a copy for attacks with next to no arithmetic: contrast, flip,
+    gamma.
     """
     images, rng, attack = photographs(64, GPU_COUNT).cuda(), streams(GPU_COUNT, "cuda"), ATTACKS[name]()
     copied = seconds(lambda: torch.empty_like(images).copy_(images))
