@@ -22,6 +22,7 @@ from gfp_bench.texts import clean
 _PRELOAD = ["gfp_bench.engine.preload"]
 _LARGEST = 2**24  # bytes of an answer
 _PR_SET_PDEATHSIG = 1  # its number in prctl.h
+_UNKNOWN = 255  # what Python makes of the exit code of a process whose parent died before it
 _STARTS = 3  # how often a process is tried to be started
 
 
@@ -71,6 +72,21 @@ def is_gone(pid: int | None) -> bool:
         return True
 
 
+def has_lost_server(process: ForkServerProcess, pid: int | None) -> bool:
+    """Return whether a process that has ended did so because the fork server ``pid`` was killed, as far as one can tell.
+
+    Its exit code is then unknown, and its pipes close a moment before the death can be told.
+    """
+    until = time.monotonic() + 1.0
+    while process.exitcode == _UNKNOWN:
+        if is_gone(pid):
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return False
+
+
 def end_with_server() -> None:
     """Have this process, a child of the fork server, die with that, and that with the runner, whatever either does.
 
@@ -112,8 +128,8 @@ def apart(work: Callable[..., Any], *arguments: object, limit: float) -> Any:  #
             and a note has the traceback.
     """
     reader, writer = connection.Pipe(duplex=False)
-    server_before = server_pid()
     process = started(_answer, work, arguments, writer)
+    parent = server_pid()
     writer.close()
     assert process.pid is not None  # noqa: S101 - it was started
     try:
@@ -128,7 +144,7 @@ def apart(work: Callable[..., Any], *arguments: object, limit: float) -> Any:  #
         raise PluginError(f"it said more than {_LARGEST} bytes")
     if content.endswith(b"\n"):
         return _told(content)
-    if process.exitcode == 255 and is_gone(server_before):
+    if has_lost_server(process, parent):
         raise PluginError("it killed its parent process")
     raise PluginError(exit_reason(process.exitcode))
 

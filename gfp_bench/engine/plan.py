@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.contracts.task import CLEAN, Evaluation, Fit, How, Task
-from gfp_bench.errors import GfpBenchError, PluginError, RecordError, UsageError
+from gfp_bench.errors import PluginError, RecordError, UsageError
 from gfp_bench.protocols.protocol import AttackUse, Protocol
 from gfp_bench.registry.declaration import MethodDeclaration, is_name
 from gfp_bench.tasks import load_task
@@ -280,15 +280,16 @@ def _declared(
     """Return what a method says of itself; one that fails at it fails alone, and so does one of a broken plugin."""
     try:
         return plugins.declared_method(name, given, datasets)
-    except UsageError as error:
+    except UsageError:
         if not plugins.broken or name in plugins.methods or not is_name(name):
             raise
-        reason: GfpBenchError = error
+        told = sorted((broken.reason for broken in plugins.broken), key=lambda told: name not in told)
+        reason = f"no method is called so; set aside as broken: {'; '.join(told)}"
     except PluginError as error:
         if not plugins.sources(name, {}):  # what gfp-bench brings has no excuse
             raise
-        reason = error
-    return _Unplanned(name=name, settings={**given}, reason=clean(str(reason)))
+        reason = str(error)
+    return _Unplanned(name=name, settings={**given}, reason=clean(reason))
 
 
 def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:

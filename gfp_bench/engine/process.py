@@ -16,7 +16,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from gfp_bench.apart import end_group, end_with_server, exit_reason, is_gone, reason, server, server_pid, started
+from gfp_bench.apart import (
+    end_group,
+    end_with_server,
+    exit_reason,
+    has_lost_server,
+    reason,
+    server,
+    server_pid,
+    started,
+)
 from gfp_bench.engine.blame import is_machines
 from gfp_bench.engine.events import Error, Event, Stake, Timing
 from gfp_bench.engine.records import FailureKind
@@ -26,7 +35,6 @@ _POLL = 0.5  # seconds between two looks at the limits
 _LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
 
 _STACK = signal.SIGUSR1  # at which a trial prints the stacks of its threads
-_UNKNOWN = 255  # what Python makes of the exit code of a process whose parent died before it
 _LAST_WORDS = 2.0  # seconds that a trial past its limit has to say where it stands
 
 Heard: TypeAlias = Callable[[Event], None]
@@ -90,19 +98,9 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
         ending.status = "done"
     elif not ending.reason:
         ending.reason = exit_reason(process.exitcode)
-        if process.exitcode == _UNKNOWN and _is_gone_soon(parent):
+        if has_lost_server(process, parent):
             ending.status, ending.reason = "orphaned", "it killed its parent process, which all trials come from"
     return ending
-
-
-def _is_gone_soon(parent: int | None) -> bool:
-    """Return whether the fork server has died; its pipes close a moment before it can be told."""
-    until = time.monotonic() + 1.0
-    while not is_gone(parent):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def warm_up() -> None:
