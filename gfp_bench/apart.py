@@ -73,7 +73,7 @@ def is_gone(pid: int | None) -> bool:
 
 
 def has_lost_server(process: ForkServerProcess, pid: int | None) -> bool:
-    """Return whether a process that has ended did so because the fork server ``pid`` was killed, as far as one can tell.
+    """Return whether a process has ended because the fork server ``pid`` was killed, as far as one can tell.
 
     Its exit code is then unknown, and its pipes close a moment before the death can be told.
     """

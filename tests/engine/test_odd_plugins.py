@@ -15,7 +15,7 @@ from gfp_bench.registry.plugins import Plugins
 
 PROTOCOL = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),)})
 SOUND = """def __init__(self, cells: int = 1): self.cells = cells"""
-LATE = "threading.Timer(0.0, lambda: (time.sleep(0.1), register(type('Late', (Odd,), {'name': 'late'})))).start(); register(Odd)"
+LATE = "threading.Thread(target=lambda: (time.sleep(0.1), register(int))).start(); register(Odd)"
 
 
 @pytest.fixture(scope="module")
