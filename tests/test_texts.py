@@ -39,14 +39,19 @@ def test_what_is_clean_is_one_printable_line_and_stays_so(text: str) -> None:
 def test_markdown_shows_a_reason_as_code_and_a_phrase_as_text(text: str) -> None:
     shown = MarkdownIt("gfm-like", {"linkify": False})
     reason, phrase = clean(f"x{text}x"), clean_phrase(f"x{text}x")
-    for line, kinds in ((f"1. Failed: `{reason}`.", ["text", "code_inline", "text"]), (f"1. Differs: {phrase}.", ["text"])):
+    for line, kinds in (
+        (f"1. Failed: `{reason}`.", ["text", "code_inline", "text"]),
+        (f"1. Differs: {phrase}.", ["text"]),
+    ):
         tokens = shown.parse(f"{line}\n2. The next.\n")
         assert [token.type for token in tokens if token.type.endswith("_open")] == [
             "ordered_list_open", "list_item_open", "paragraph_open", "list_item_open", "paragraph_open",
         ]  # fmt: skip
         (inline, _) = (token for token in tokens if token.type == "inline")
         found = [child.type for child in inline.children or () if child.type != "text_special"]
-        assert [kind for kind, before in zip(found, ["", *found], strict=False) if (kind, before) != ("text", "text")] == kinds
+        assert [
+            kind for kind, before in zip(found, ["", *found], strict=False) if (kind, before) != ("text", "text")
+        ] == kinds
 
 
 @given(text=TEXTS)
@@ -63,7 +68,10 @@ def test_a_spreadsheet_computes_nothing(text: str) -> None:
     ("text", "expected"),
     [
         ("expected (8, 4), got (8, 3): one row per image", "expected (8, 4), got (8, 3): one row per image"),
-        ("TypeError: __init__() takes 1 argument, *k is no path\\of 'x'", "TypeError: __init__() takes 1 argument, *k is no path\\of 'x'"),
+        (
+            "TypeError: __init__() takes 1 argument, *k is no path\\of 'x'",
+            "TypeError: __init__() takes 1 argument, *k is no path\\of 'x'",
+        ),
         ("  two\n lines  ", "two lines"),
         ("x" * 400, "x" * 297 + "..."),
         ("-1 is no number", "'-1 is no number"),

@@ -227,13 +227,16 @@ class _Run:
         sweep(self.store.folder(trial))
         self.store.drop(trial, "state.partial")  # of a killed run; ours alone, since the trial is claimed
         limits = Limits(self.options.timeout, self.options.idle_timeout)
-        log = self.store.path(trial, "log")
+        state, log = self.store.path(trial, "state"), self.store.path(trial, "log")
+        is_fitted = state.exists()
         ending = supervise(self.job(trial, device), limits, log, lambda event: self.heard(trial, event), self.stop)
         if self.stop.is_set():
             return False
         if ending.status == "machine":
             raise MachineError(f"{trial.title}: {clean(ending.reason)}")
         if ending.status == "orphaned" and not self.alone:
+            if not is_fitted and state.exists():  # by whoever did it, maybe: then it shall do it again
+                self.store.drop(trial, "state")
             self.suspects.put(trial)
             return False
         if ending.status == "done":

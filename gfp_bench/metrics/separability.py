@@ -15,11 +15,11 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 
+from gfp_bench.contracts.task import COMPARED
 from gfp_bench.errors import PluginError
 from gfp_bench.metrics.distances import Distances, gram_distances, moment_distances
 
 LIMIT = 200  # images per source
-SOURCES = 20  # that are compared with each other
 HALVINGS = 20
 PERMUTATIONS = 100
 _NOISE = 1e-12  # what rounding alone leaves of a distance, relative to the features' spread
@@ -59,7 +59,7 @@ def separability(
 ) -> Separability:
     """Return the FD ratios of features, the same for the same arguments.
 
-    Of more than `SOURCES` sources so many are drawn, and the others do not count.
+    Of more than `COMPARED` sources so many are drawn, and the others do not count.
 
     Args:
         features: One row per image.
@@ -76,8 +76,8 @@ def separability(
         raise PluginError(f"fingerprints hold {int((~np.isfinite(features)).sum())} values that are not finite")
     rng = np.random.Generator(np.random.Philox(seed))
     rows = _draw(labels, n_sources, rng)
-    if n_sources > SOURCES:
-        rows = rows[np.sort(np.argsort(rng.random(n_sources))[:SOURCES])]
+    if n_sources > COMPARED:
+        rows = rows[np.sort(np.argsort(rng.random(n_sources))[:COMPARED])]
     (compared, n), d = rows.shape, features.shape[1]
     if n_sources < 2 or n < 4:
         return Separability(n, d, reason=f"{n_sources} sources of {n} images, needs 2 of 4 or more")

@@ -263,7 +263,11 @@ def test_a_dataset_or_a_plugin_that_changed_since_the_plan_stops_the_run(
         plugin_files=(),
         plugins=Plugins([replace(plugins.entry("brightness"), source=Source("", file=tmp_path / FAULTS.name))]),
     )
-    word = {"image": "real/3.png: cannot be read", "index": "toy.parquet cannot be read", "view": "but the run was planned"}
+    word = {
+        "image": "real/3.png: cannot be read",
+        "index": "toy.parquet cannot be read",
+        "view": "but the run was planned",
+    }
     with pytest.raises(MachineError, match=word.get(what, "faults.py is gone")):
         executed(plan, here)
     assert not [*options.results.rglob("*.failed.json"), *options.results.rglob("clean-*.npz")]
