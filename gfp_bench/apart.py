@@ -1,6 +1,7 @@
 """Code that is not trusted runs in a process of its own: within a limit, with an explicit end, and JSON comes back.
 
-Processes come from a fork server, which has loaded what they need, so that one starts in a few hundredths of a second.
+The process is forked from this one, which has loaded what it needs and must not run other threads. In between stands a
+guard: whoever kills its parent kills that.
 """
 
 import ctypes
@@ -11,91 +12,18 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import connection, forkserver, get_context
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing import connection
 from typing import Any, NoReturn
 
 from gfp_bench.errors import GfpBenchError, PluginError, UsageError
 from gfp_bench.texts import clean
 
-_PRELOAD = ["gfp_bench.engine.preload"]
 _LARGEST = 2**24  # bytes of an answer
 _PR_SET_PDEATHSIG = 1  # its number in prctl.h
-_UNKNOWN = 255  # what Python makes of the exit code of a process whose parent died before it
-_STARTS = 3  # how often a process is tried to be started
 
 
-def server() -> ForkServerContext:
-    """Return the context whose processes come from the fork server, which is launched if it does not run."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
-    return context
-
-
-def launch_server() -> None:
-    """Launch the fork server, if it does not run, without waiting until it has loaded everything."""
-    server()
-    forkserver.ensure_running()
-
-
-def started(target: Callable[..., object], *arguments: object) -> ForkServerProcess:
-    """Return a process that has been started; a fork server that was killed is launched again."""
-    for left in reversed(range(_STARTS)):
-        process = server().Process(target=target, args=arguments, daemon=True)
-        try:
-            process.start()
-        except (EOFError, OSError):  # it died while it was asked
-            if not left:
-                raise
-            time.sleep(0.1)
-        else:
-            return process
-    raise AssertionError("unreachable")
-
-
-def server_pid() -> int | None:
-    """Return the fork server's process, or None before it was launched."""
-    return forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined,no-any-return]  # Python tells it nowhere
-
-
-def is_gone(pid: int | None) -> bool:
-    """Return whether a fork server has died, without taking its exit status from whoever waits for it."""
-    if pid is None:
-        return False
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # it was waited for, or is the child of another process
-        with suppress(ProcessLookupError):
-            os.kill(pid, 0)
-            return False
-        return True
-
-
-def has_lost_server(process: ForkServerProcess, pid: int | None) -> bool:
-    """Return whether a process has ended because the fork server ``pid`` was killed, as far as one can tell.
-
-    Its exit code is then unknown, and its pipes close a moment before the death can be told.
-    """
-    until = time.monotonic() + 1.0
-    while process.exitcode == _UNKNOWN:
-        if is_gone(pid):
-            return True
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return False
-
-
-def end_with_server() -> None:
-    """Have this process, a child of the fork server, die with that, and that with the runner, whatever either does.
-
-    Otherwise a child that holds the interpreter outlives a killed runner, and keeps the fork server alive.
-    """
-    kept = forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]  # the end that keeps it alive
-    if kept is not None:
-        os.close(kept)
-        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, even if it holds the interpreter."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -118,8 +46,8 @@ def apart(work: Callable[..., Any], *arguments: object, limit: float) -> Any:  #
     """Return what ``work(*arguments)`` returns in a process of its own, whose output is dropped.
 
     Args:
-        work: A function of a module; what it returns must be such that JSON can hold it.
-        arguments: Pickled on their way there; nothing is unpickled on the way back.
+        work: What returns something that JSON can hold.
+        arguments: What it is called with.
         limit: Seconds that it may take.
 
     Raises:
@@ -127,36 +55,53 @@ def apart(work: Callable[..., Any], *arguments: object, limit: float) -> Any:  #
         PluginError: If it raises anything else, exits, is killed, says nothing or takes too long; the reason is clean,
             and a note has the traceback.
     """
-    reader, writer = connection.Pipe(duplex=False)
-    process = started(_answer, work, arguments, writer)
-    parent = server_pid()
-    writer.close()
-    assert process.pid is not None  # noqa: S101 - it was started
+    (reader, writer), (end, ended) = os.pipe(), os.pipe()
+    if not (guard := os.fork()):
+        _guard(work, arguments, writer, ended)
+    os.close(writer)
+    os.close(ended)
+    alive = os.pidfd_open(guard)
     try:
-        content = _read(reader, process.sentinel, time.monotonic() + limit)
+        content = _read(reader, alive, time.monotonic() + limit)
     finally:
-        end_group(process.pid)
-        process.join()
-        reader.close()
+        end_group(guard)
+        os.waitpid(guard, 0)
+        told = os.read(end, 16)
+        for descriptor in (reader, end, alive):
+            os.close(descriptor)
     if content is None:
         raise PluginError(f"it took longer than {limit:g} s")
     if len(content) == _LARGEST:
         raise PluginError(f"it said more than {_LARGEST} bytes")
     if content.endswith(b"\n"):
         return _told(content)
-    if has_lost_server(process, parent):
-        raise PluginError("it killed its parent process")
-    raise PluginError(exit_reason(process.exitcode))
+    raise PluginError(exit_reason(int(told)) if told else "it killed its parent process")
 
 
-def _read(reader: Connection, sentinel: int, until: float) -> bytes | None:
+def _guard(work: Callable[..., object], arguments: tuple[object, ...], writer: int, ended: int) -> NoReturn:
+    """Have the work done by another process, wait for it and tell how it ended."""
+    try:
+        os.setsid()
+        die_with_parent()
+        if not (worker := os.fork()):
+            os.close(ended)
+            die_with_parent()
+            _answer(work, arguments, writer)
+        os.close(writer)
+        _, status = os.waitpid(worker, 0)
+        os.write(ended, str(os.waitstatus_to_exitcode(status)).encode())
+    finally:
+        os._exit(0)
+
+
+def _read(reader: int, sentinel: int, until: float) -> bytes | None:
     """Return what a process writes, up to the end of a line or its own, or None if time is up."""
     content = bytearray()
     sources: list[Any] = [reader, sentinel]
     while (left := until - time.monotonic()) > 0:
         ready = connection.wait(sources, timeout=left)
         if reader in ready:
-            block = os.read(reader.fileno(), 2**20)
+            block = os.read(reader, 2**20)
             content += block
             if content.endswith(b"\n") or len(content) > _LARGEST:
                 return bytes(content[:_LARGEST])
@@ -180,13 +125,13 @@ def _told(content: bytes) -> Any:  # any JSON
     raise error
 
 
-def _answer(work: Callable[..., object], arguments: tuple[object, ...], writer: Connection) -> NoReturn:
-    """Do the work in a fresh process and write the answer as one line."""
-    os.setsid()
-    end_with_server()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
+def _answer(work: Callable[..., object], arguments: tuple[object, ...], writer: int) -> NoReturn:
+    """Do the work and write the answer as one line."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
         os.dup2(nowhere, stream)
+    os.closerange(3, writer)  # what is open here is none of its business
+    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
     try:
         answer = json.dumps({"value": work(*arguments)}, default=_kind)
     except BaseException as error:
@@ -195,7 +140,7 @@ def _answer(work: Callable[..., object], arguments: tuple[object, ...], writer: 
         answer = json.dumps({"usage": usage, "reason": reason(error), "traceback": "".join(told)})
     left = answer.encode() + b"\n"
     while left:
-        left = left[os.write(writer.fileno(), left) :]
+        left = left[os.write(writer, left) :]
     os._exit(0)
 
 

@@ -16,18 +16,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from gfp_bench.apart import (
-    end_group,
-    end_with_server,
-    exit_reason,
-    has_lost_server,
-    reason,
-    server,
-    server_pid,
-    started,
-)
+from gfp_bench.apart import end_group, exit_reason, reason
 from gfp_bench.engine.blame import is_machines
 from gfp_bench.engine.events import Error, Event, Stake, Timing
+from gfp_bench.engine.forking import end_with_server, has_lost_server, server, server_pid, started
 from gfp_bench.engine.records import FailureKind
 from gfp_bench.engine.trial import Job, execute
 

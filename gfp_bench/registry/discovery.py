@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 from pydantic import StrictBool
 
-from gfp_bench.apart import apart, launch_server
+from gfp_bench.apart import apart
 from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.method import Method
@@ -94,8 +94,6 @@ def survey_plugins(files: Iterable[Path] = (), *, limit: float | None = None) ->
     """
     allowed = ASKED if limit is None else limit
     foreign = sources(files)
-    if foreign:
-        launch_server()  # which loads what it needs while this process does
     entries: list[Entry | ForeignEntry] = [*built_in()]
     broken = []
     for source in foreign:

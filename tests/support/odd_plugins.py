@@ -33,6 +33,7 @@ def odd_method(
 
 IMPORTED = {  # what becomes of a file that does not come so far as to register: its code, and why it is set aside
     "exits-at-import": ({"before": "os._exit(0)"}, "exited with code 0 before it was done"),
+    "kills-at-import": ({"before": "os.kill(os.getppid(), 9); time.sleep(5)"}, "it killed its parent process"),
     "refuses-at-import": ({"before": "raise UsageError('you')"}, "UsageError"),
     "interrupts": ({"before": "raise KeyboardInterrupt"}, "KeyboardInterrupt"),
     "twice": ({"register": "register(Odd); register(Odd)"}, "two plugins are named 'twice'"),
@@ -76,10 +77,4 @@ MADE = {  # what becomes of a method that registers: its code, and why its row f
     "list-setting": ({"inside": "def __init__(self, o: list = []): pass"}, "setting 'o'"),
     "odd-setting": ({"inside": r"def __init__(self, o: str = '\udc80'): pass"}, "setting 'o'"),
     "another-name": ({"inside": "def __init__(self): self.name = 'knn'"}, "calls itself 'knn'"),
-}
-
-SLOW = {  # what takes its time: likewise
-    "hangs-at-import": ({"before": "time.sleep(600)"}, "it took longer than"),
-    "kills-at-import": ({"before": "os.kill(os.getppid(), 9); time.sleep(5)"}, "it killed its parent process"),
-    "hangs-when-asked": ({"after": "def skip(self, dataset): time.sleep(600)"}, "it took longer than"),
 }
