@@ -2,7 +2,6 @@
 
 import faulthandler
 import os
-import resource
 import signal
 import sys
 import threading
@@ -17,14 +16,16 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from gfp_bench.engine.events import Error, Event, Stake, Timing
+from gfp_bench.engine.job import Job
 from gfp_bench.engine.records import FailureKind
-from gfp_bench.engine.trial import Job, execute
-from gfp_bench.errors import GfpBenchError
+from gfp_bench.engine.remote import FallenError, Workers, exit_reason
+from gfp_bench.engine.sandbox import adopt_orphans, end_all_below
+from gfp_bench.engine.trial import execute
+from gfp_bench.engine.worker import STACK, reason_of
 
 _POLL = 0.5  # seconds between two looks at the limits
 _LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
 
-_STACK = signal.SIGUSR1  # at which a trial prints the stacks of its threads
 _LAST_WORDS = 2.0  # seconds that a trial past its limit has to say where it stands
 
 Heard: TypeAlias = Callable[[Event], None]
@@ -86,7 +87,7 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
     elif process.exitcode == 0 and watch.finished:
         ending.status = "done"
     elif not ending.reason:
-        ending.reason = _exit_reason(process.exitcode)
+        ending.reason = exit_reason(process.exitcode)
     return ending
 
 
@@ -100,17 +101,11 @@ def warm_up() -> None:
 
 
 def _end(pid: int) -> None:
-    """Kill a process and whatever it started."""
+    """Kill a process and whatever it started, also what has left its group since."""
+    end_all_below(pid)
     for kill in (os.killpg, os.kill):
         with suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
-
-
-def _exit_reason(code: int | None) -> str:
-    if code is not None and code < 0:
-        hint = " (the machine may have run out of memory)" if -code == signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-code).name}{hint}"
-    return f"exited with code {code} before it was done"
 
 
 class _Watch:
@@ -146,7 +141,7 @@ class _Watch:
     def ask_for_stack(self, pid: int) -> None:
         """Have a process that hangs print where, and read it."""
         with suppress(ProcessLookupError):
-            os.kill(pid, _STACK)
+            os.kill(pid, STACK)
         until = time.monotonic() + _LAST_WORDS
         while connection.wait([self._output], timeout=max(0.0, until - time.monotonic())) and self._read():
             until = min(until, time.monotonic() + _LAST_WORDS / 4)  # it comes at once and whole
@@ -193,21 +188,24 @@ def main(job: Job, events: Connection, log: Connection) -> None:
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
     faulthandler.enable()
-    faulthandler.register(_STACK, all_threads=True)
+    adopt_orphans()
+    workers = Workers(job)  # first of all: they are copies of this process
+    signal.signal(STACK, lambda number, frame: workers.ask_for_stacks())
+    faulthandler.register(STACK, all_threads=True, chain=True)
     threading.Thread(target=_die_with_runner, args=(events,), daemon=True).start()
-    if job.memory and job.device == "cpu":
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     try:
-        execute(job, events.send)
+        execute(job, events.send, workers)
     except BaseException as error:
-        traceback.print_exc()
-        events.send(Error(_reason(error)))
+        if not isinstance(error, FallenError):  # which has printed why
+            traceback.print_exc()
+        events.send(Error(reason_of(error)))
         _leave(1)
     _leave(0)
 
 
 def _leave(code: int) -> NoReturn:
     """End the process without taking torch apart first, which only takes time: all files are closed."""
+    end_all_below(os.getpid())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -218,9 +216,5 @@ def _die_with_runner(events: Connection) -> None:
     try:
         events.recv()
     except (EOFError, OSError):
+        end_all_below(os.getpid())
         os._exit(1)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, GfpBenchError) and text else f"{type(error).__name__}: {text}".rstrip(": ")

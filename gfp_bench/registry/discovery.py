@@ -53,6 +53,12 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
     return _LAST[0]
 
 
+def load_built_in() -> Plugins:
+    """Return the plugins that gfp-bench brings; no other code is imported."""
+    _LAST[:] = [Plugins([*built_in()])]
+    return _LAST[0]
+
+
 _LAST: list[Plugins] = []  # what this process has loaded last
 
 
