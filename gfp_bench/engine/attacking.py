@@ -35,7 +35,7 @@ class CheckedAttack(Perturbation):
         attacked = self._applied(images, rng)
         if fresh is not None:
             self._tried = True
-            self._try(images[: len(fresh)], fresh, attacked)
+            self._try(images[: len(fresh)], fresh, attacked[: len(fresh)])
         return attacked
 
     def _applied(self, images: Images, rng: ImageRng) -> Images:

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from threadpoolctl import threadpool_limits
+
 from gfp_bench.engine.events import Error, Event, Stake, Timing
 from gfp_bench.engine.job import Job
 from gfp_bench.engine.records import FailureKind
@@ -189,7 +191,8 @@ def main(job: Job, events: Connection, log: Connection) -> None:
         os.dup2(log.fileno(), stream)
     faulthandler.enable()
     adopt_orphans()
-    workers = Workers(job)  # first of all: they are copies of this process
+    threadpool_limits(1)
+    workers = Workers(job)  # before anything is read: they are copies of this process
     signal.signal(STACK, lambda number, frame: workers.ask_for_stacks())
     faulthandler.register(STACK, all_threads=True, chain=True)
     threading.Thread(target=_die_with_runner, args=(events,), daemon=True).start()

@@ -37,7 +37,6 @@ class Worker:
     """A process for plugins. Made before anything is read that it must not know, since it is a copy of this process.
 
     Attributes:
-        landlock: The version of Landlock that shuts it in; 0 if nothing does.
         gpu: The largest memory that it says it held on a GPU, in bytes.
     """
 
@@ -52,13 +51,7 @@ class Worker:
                 os._exit(1)
         theirs.close()
         self._channel = Channel(ours)
-        self.landlock, self.gpu = 0, 0
-
-    def shut_in(self, hidden: set[Path], *, attacks: bool) -> None:
-        """Have the process give up access to files; attacks have no folders to write to."""
-        self.send({"do": "shut in", "hidden": sorted(map(str, hidden)), "attacks": attacks})
-        message, _ = self.receive()
-        (self.landlock,) = fields(message, landlock=int)
+        self.gpu = 0
 
     def send(self, message: Message, *arrays: NDArray[Any]) -> None:
         """Ask for something; raises `FallenError` if the process has ended."""
@@ -116,6 +109,7 @@ class Workers:
     def __init__(self, job: Job) -> None:
         self._method = Worker(job)
         self._attacks = Worker(job) if any(cell.attack for cell in job.trial.cells) else None
+        self._landlock = 0
 
     def shut_in(self, hidden: set[Path]) -> None:
         """Have them give up access to all but code and the method's own folders, before they import a plugin.
@@ -123,14 +117,18 @@ class Workers:
         Args:
             hidden: What stays out of reach wherever it lies.
         """
-        self._method.shut_in(hidden, attacks=False)
+        told = {"hidden": sorted(map(str, hidden))}
+        self._method.send(told | {"attacks": False})
         if self._attacks:
-            self._attacks.shut_in(hidden, attacks=True)
+            self._attacks.send(told | {"attacks": True})
+            self._attacks.receive()
+        message, _ = self._method.receive()
+        (self._landlock,) = fields(message, landlock=int)
 
     @property
     def isolation(self) -> str:
         """What keeps them from files, in a word for the record."""
-        return f"landlock {self._method.landlock}" if self._method.landlock else "none"
+        return f"landlock {self._landlock}" if self._landlock else "none"
 
     def contender(self, pulse: Pulse) -> "RemoteContender":
         """Return the method."""

@@ -7,6 +7,7 @@ import site
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +46,7 @@ def grants(files: Iterable[Path], settings: Iterable[Setting], own: Iterable[Pat
         hidden: What must stay out of reach wherever it lies, also inside of what may be read.
     """
     named = (Path(value).expanduser() for value in settings if isinstance(value, str) and value)
-    wanted = [*map(Path, _SYSTEM), *_python(), *_packages(), *files, *(path for path in named if path.exists())]
+    wanted = [*map(Path, _SYSTEM), *code(), *files, *(path for path in named if path.exists())]
     hidden = {path.resolve() for path in hidden}
     readable = dict.fromkeys(part for path in wanted for part in _without(path.resolve(), hidden))
     return Grants(tuple(readable), (*own, *_devices()))
@@ -55,6 +56,12 @@ def places_of(manifest: Manifest, index: pd.DataFrame) -> set[Path]:
     """Return where a dataset lies: its manifest, its index, and what holds its images at the top of its folder."""
     tops = index["path"].str.partition("/")[0].unique()
     return {manifest.file, manifest.index_file, built_in_folder(), *(manifest.root / top for top in tops)}
+
+
+@cache
+def code() -> tuple[Path, ...]:
+    """Return where Python, what is installed for it and what else can be imported lie; looked up once."""
+    return (*_python(), *_packages())
 
 
 def _python() -> Iterator[Path]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from gfp_bench.engine.outcomes import Truth, outcomes, packed_fingerprints
 from gfp_bench.engine.plan import Attack, Cell
 from gfp_bench.engine.provenance import provenance
 from gfp_bench.engine.records import Record, Store, packed
-from gfp_bench.engine.remote import RemoteContender, Workers
+from gfp_bench.engine.remote import Workers
 from gfp_bench.engine.sandbox import places_of
 from gfp_bench.engine.worker import prepare
 from gfp_bench.errors import PluginError
@@ -42,7 +42,7 @@ from gfp_bench.registry.discovery import load_plugins
 from gfp_bench.tasks import load_task
 
 
-def execute(job: Job, send: Send, workers: "Workers | None" = None) -> None:
+def execute(job: Job, send: Send, workers: Workers | None = None) -> None:
     """Fit, if there is no fitted state yet, and score the pending cells.
 
     Args:
@@ -67,26 +67,8 @@ def execute(job: Job, send: Send, workers: "Workers | None" = None) -> None:
         send(Timing(run.clock.seconds | run.plugins.peaks()))
 
 
-class _Plugins(Protocol):
-    """Where a trial's plugins run: `Workers`, or this process."""
-
-    @property
-    def device(self) -> str: ...  # of the images that a fit is given
-
-    @property
-    def isolation(self) -> str: ...  # for the record
-
-    def shut_in(self, hidden: set[Path]) -> None: ...
-
-    def contender(self, pulse: Pulse) -> Contender | RemoteContender: ...
-
-    def attack(self, attack: Attack) -> Perturbation: ...
-
-    def peaks(self) -> dict[str, int]: ...
-
-
 class _Here:
-    """Plugins in this process, for a debugger."""
+    """Plugins in this process, for a debugger; it has what `Workers` has."""
 
     isolation = "none: debugged"
 
@@ -128,7 +110,7 @@ class _TrialRun:
     job: Job
     store: Store
     send: Send
-    plugins: _Plugins
+    plugins: "Workers | _Here"
 
     def __post_init__(self) -> None:
         self.clock, self._pulse = _Clock(), Pulse(self._tell)
@@ -171,7 +153,7 @@ class _TrialRun:
         """
         images, shown = self._images(cell.dataset, cell.split, cell.sources), self._truth.of(cell)
         drawn = np.flatnonzero(_first_of_each(shown.labels, LIMIT if self._task.separability else cell.fingerprints))
-        end = drawn.max(initial=-1) + 1
+        end = int(drawn.max(initial=-1)) + 1
         if cell.attack:
             attack = _Timed.of(self.plugins.attack(cell.attack), self.clock)
             images = images.perturbed(attack, seed=self.job.protocol.attack_seed)

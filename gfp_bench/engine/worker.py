@@ -21,7 +21,6 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from gfp_bench.contracts.images import ImageSet
 from gfp_bench.contracts.rng import ImageRng
@@ -87,10 +86,9 @@ def _serve(job: Job, channel: Channel) -> NoReturn:
     message, _ = channel.receive()
     _shut_in(job, channel, message)
     prepare(job.device)
-    with threadpool_limits(1):
-        worker = _Worker(job, channel)
-        while True:
-            worker.obey(*channel.receive())
+    worker = _Worker(job, channel)
+    while True:
+        worker.obey(*channel.receive())
 
 
 def _shut_in(job: Job, channel: Channel, message: Message) -> None:

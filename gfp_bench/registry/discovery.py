@@ -6,7 +6,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -55,8 +55,13 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
 
 def load_built_in() -> Plugins:
     """Return the plugins that gfp-bench brings; no other code is imported."""
-    _LAST[:] = [Plugins([*built_in()])]
+    _LAST[:] = [_brought()]
     return _LAST[0]
+
+
+@cache
+def _brought() -> Plugins:
+    return Plugins([*built_in()])
 
 
 _LAST: list[Plugins] = []  # what this process has loaded last

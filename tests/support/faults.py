@@ -1,6 +1,5 @@
 """Methods that break the contract, one way each; loaded as a single-file plugin."""
 
-import errno
 import os
 import signal
 import sys
@@ -135,19 +134,6 @@ class FitsOnce(Brightness):
         super().fit(train, val, rng=rng, monitor=monitor)
 
 
-class FillsDisk(Brightness):
-    """Leaves no space for what is written after it was asked for scores."""
-
-    name = "fills-disk"
-
-    def scores(self, images: Images) -> Scores:
-        def full(descriptor: int) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        os.fsync = full
-        return super().scores(images)
-
-
 class WrongShape(Brightness):
     name = "wrong-shape"
 
@@ -196,7 +182,7 @@ class Steps(Brightness):
 @hookimpl
 def register_methods(register: Register) -> None:
     for method in (
-        Brightness, Raises, RaisesOnce, FillsDisk,
+        Brightness, Raises, RaisesOnce,
         FitsOnce, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
         WrongShape, WritesToInput, Skips, Steps,
     ):  # fmt: skip
