@@ -1,6 +1,7 @@
 """ImageSet: labelled images of a split as uint8 batches, read from the decoded cache as they are needed."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,6 +11,20 @@ from torch import Tensor
 from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images, Labels
+
+
+@runtime_checkable
+class Pixels(Protocol):
+    """Where an `ImageSet` reads: an array or memory map of uint8 (N, 3, h, w), or what hands over parts of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 3, h, w)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the images at some rows, (m, 3, h, w)."""
 
 
 class ImageSet:
@@ -27,7 +42,7 @@ class ImageSet:
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Pixels,
         labels: NDArray[np.int64],
         *,
         sources: Sequence[str],
@@ -41,7 +56,7 @@ class ImageSet:
         """Wrap an (N, 3, h, w) array, of which ``rows`` (all by default) are the set's images.
 
         Args:
-            pixels: The decoded images; a memory map is read batch by batch.
+            pixels: The decoded images, read batch by batch.
             labels: (n,) indices into ``sources``, one for each row.
             sources: The sorted names of all sources.
             ids: (n,) names.

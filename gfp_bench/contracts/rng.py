@@ -58,6 +58,11 @@ class ImageRng:
         return ImageRng(self._keys[images], self._position)
 
     @property
+    def state(self) -> tuple[Tensor, int]:
+        """What ``ImageRng(*state)`` goes on from: the (n, 2) keys of the streams, and how far they are."""
+        return self._keys, self._position
+
+    @property
     def device(self) -> torch.device:
         """Where draws are made."""
         return self._keys.device

@@ -1,11 +1,15 @@
 """What a trial's process tells its runner, and what a runner tells whoever watches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from gfp_bench.engine.plan import Trial
 from gfp_bench.engine.records import FailureKind
+from gfp_bench.errors import PluginError
+
+_VALUES = 16  # that may stand beside a bar
+_LARGEST = 2**53  # of a number of steps
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,33 @@ class Progress:
     step: int
     total: int
     values: dict[str, float] = field(default_factory=dict)
+
+
+def checked_progress(step: Any, total: Any, values: Mapping[str, Any]) -> Progress:  # whatever a plugin says
+    """Return what a plugin says of its progress; a tensor of one value counts as the number that it holds.
+
+    Raises:
+        PluginError: If it is anything but numbers under names.
+    """
+    if len(values) > _VALUES or not all(name.isidentifier() and len(name) <= 64 for name in values):
+        names = ", ".join(map(repr, values))[:200]
+        raise PluginError(f"monitor.progress got values called {names}; expected at most {_VALUES} names")
+    steps = [_number(name, value) for name, value in (("step", step), ("total", total))]
+    if not all(0 <= number <= _LARGEST for number in steps):  # which is false for nan too
+        raise PluginError(f"monitor.progress got step {step} of {total}, expected numbers of steps")
+    return Progress(int(steps[0]), int(steps[1]), {name: _number(name, value) for name, value in values.items()})
+
+
+def _number(name: str, value: Any) -> float:  # whatever a plugin says
+    try:
+        if isinstance(value, str | bytes | bytearray):
+            raise TypeError
+        return float(value.detach() if hasattr(value, "detach") else value)
+    except Exception as error:  # the value's own code runs
+        raise PluginError(
+            f"monitor.progress got {name} = {type(value).__name__} {str(value)[:80]}, expected a number; of a tensor "
+            "with more values, say which one counts"
+        ) from error
 
 
 @dataclass(frozen=True)

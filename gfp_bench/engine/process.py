@@ -2,7 +2,6 @@
 
 import faulthandler
 import os
-import resource
 import signal
 import sys
 import threading
@@ -16,17 +15,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from threadpoolctl import threadpool_limits
+
 from gfp_bench.apart import end_group, exit_reason, reason
 from gfp_bench.engine.blame import is_machines
 from gfp_bench.engine.events import Error, Event, Stake, Timing
 from gfp_bench.engine.forking import end_with_server, has_lost_server, server, server_pid, started
+from gfp_bench.engine.job import Job
 from gfp_bench.engine.records import FailureKind
-from gfp_bench.engine.trial import Job, execute
+from gfp_bench.engine.remote import FallenError, Workers
+from gfp_bench.engine.sandbox import adopt_orphans, end_all_below
+from gfp_bench.engine.trial import execute
+from gfp_bench.engine.worker import STACK
 
 _POLL = 0.5  # seconds between two looks at the limits
 _LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
 
-_STACK = signal.SIGUSR1  # at which a trial prints the stacks of its threads
 _LAST_WORDS = 2.0  # seconds that a trial past its limit has to say where it stands
 
 Heard: TypeAlias = Callable[[Event], None]
@@ -79,6 +83,7 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
         if limit:
             watch.ask_for_stack(process.pid)
     finally:
+        end_all_below(process.pid)  # also what has left its group since
         end_group(process.pid)
         process.join()
         watch.close(log)
@@ -133,7 +138,7 @@ class _Watch:
     def ask_for_stack(self, pid: int) -> None:
         """Have a process that hangs print where, and read it."""
         with suppress(ProcessLookupError):
-            os.kill(pid, _STACK)
+            os.kill(pid, STACK)
         until = time.monotonic() + _LAST_WORDS
         while connection.wait([self._output], timeout=max(0.0, until - time.monotonic())) and self._read():
             until = min(until, time.monotonic() + _LAST_WORDS / 4)  # it comes at once and whole
@@ -182,14 +187,17 @@ def main(job: Job, events: Connection, log: Connection) -> None:
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
     faulthandler.enable()
-    faulthandler.register(_STACK, all_threads=True)
+    adopt_orphans()
+    threadpool_limits(1)
+    workers = Workers(job)  # before anything is read: they are copies of this process
+    signal.signal(STACK, lambda number, frame: workers.ask_for_stacks())
+    faulthandler.register(STACK, all_threads=True, chain=True)
     threading.Thread(target=_die_with_runner, args=(events,), daemon=True).start()
-    if job.memory and job.device == "cpu":
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     try:
-        execute(job, events.send)
+        execute(job, events.send, workers)
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, FallenError):  # which has printed why
+            traceback.print_exc()
         events.send(Error(reason(error), is_machines(error)))
         _leave(1)
     _leave(0)
@@ -197,6 +205,7 @@ def main(job: Job, events: Connection, log: Connection) -> None:
 
 def _leave(code: int) -> NoReturn:
     """End the process without taking torch apart first, which only takes time: all files are closed."""
+    end_all_below(os.getpid())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -207,4 +216,5 @@ def _die_with_runner(events: Connection) -> None:
     try:
         events.recv()
     except (EOFError, OSError):
+        end_all_below(os.getpid())
         os._exit(1)

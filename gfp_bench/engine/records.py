@@ -72,7 +72,7 @@ class Store:
         return self.root / trial.folder
 
     def path(self, trial: Trial, kind: str) -> Path:
-        """Return where the trial keeps its ``state``, ``log``, ``timing``, ``checkpoint`` or ``claim``."""
+        """Return where the trial keeps its ``state``, ``log``, ``timing``, ``claim`` or plugins' ``scratch`` files."""
         return self.folder(trial) / f"{kind}-{trial.key[:8]}"
 
     def record(self, trial: Trial, cell: Cell) -> Record | None:

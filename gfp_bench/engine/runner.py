@@ -23,11 +23,12 @@ from gfp_bench.engine.events import (
     TrialProgress,
     TrialStarted,
 )
+from gfp_bench.engine.job import Job
 from gfp_bench.engine.plan import Cell, Plan, Trial
 from gfp_bench.engine.process import Ending, Limits, supervise, warm_up
 from gfp_bench.engine.provenance import revision
 from gfp_bench.engine.records import FailureKind, Store, to_json
-from gfp_bench.engine.trial import Job, execute
+from gfp_bench.engine.trial import execute
 from gfp_bench.errors import MachineError, UsageError
 from gfp_bench.files import sweep, write_atomically
 from gfp_bench.registry.discovery import sources
@@ -135,8 +136,8 @@ def _family(plan: Plan, trial: Trial) -> list[Trial]:
 
 
 def _discard(store: Store, trial: Trial) -> None:
-    """Delete the fitted state and the checkpoint of a trial whose family is done, unless another run is at it."""
-    kept = [kind for kind in ("state", "state.partial", "checkpoint") if store.path(trial, kind).exists()]
+    """Delete the fitted state and the scratch folder of a trial whose family is done, unless another run is at it."""
+    kept = [kind for kind in ("state", "state.partial", "scratch") if store.path(trial, kind).exists()]
     if kept:
         with store.claim(trial) as holder:
             for kind in kept if holder is None else ():

@@ -1,9 +1,11 @@
-"""Execute one trial, in the process that it has for itself; the only caller of methods and attacks."""
+"""Execute one trial: have its plugins asked, hold what they answer to the truth, keep the records.
 
-import os
+What is true of the test images is in this process; plugins are in others, see `worker`, unless a trial is debugged.
+"""
+
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,105 +20,88 @@ from threadpoolctl import threadpool_limits
 
 from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.images import ImageSet
-from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.task import Outcome
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.dataset import Dataset, load_dataset
-from gfp_bench.engine.events import Done, Send, Stake, Timing
-from gfp_bench.engine.monitor import TrialMonitor
+from gfp_bench.engine.attacking import CheckedAttack
+from gfp_bench.engine.contender import Contender, What, partial_state, scratch_folder
+from gfp_bench.engine.events import Done, Progress, Send, Stake, Timing
+from gfp_bench.engine.job import Job
+from gfp_bench.engine.monitor import Pulse
 from gfp_bench.engine.outcomes import Truth, outcomes, packed_fingerprints
-from gfp_bench.engine.plan import Attack, Cell, Trial
+from gfp_bench.engine.plan import Attack, Cell
 from gfp_bench.engine.provenance import provenance
 from gfp_bench.engine.records import Record, Store, packed
+from gfp_bench.engine.remote import Workers
+from gfp_bench.engine.sandbox import places_of
+from gfp_bench.engine.worker import prepare
 from gfp_bench.errors import MachineError, PluginError
-from gfp_bench.machine import keep_freed_memory
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
-from gfp_bench.protocols.protocol import Protocol
 from gfp_bench.registry.discovery import load_only
-from gfp_bench.registry.plugins import Plugins, Source
-from gfp_bench.seeding import seed_of, seeded
 from gfp_bench.tasks import load_task
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A trial with all that its process needs to know.
+def execute(job: Job, send: Send, workers: Workers | None = None) -> None:
+    """Fit, if there is no fitted state yet, and score the pending cells.
 
-    Attributes:
-        trial: What to execute.
-        base: The trial whose fitted state it starts from, or None.
-        protocol: The recipe.
-        manifests: The manifest file of each dataset that it reads, by name.
-        cache: Where decoded images lie.
-        results: The results folder.
-        device: ``cpu`` or ``cuda:<n>``.
-        limit: Images per source and split, or None.
-        sources: Where the plugins that it needs come from, beside those that gfp-bench brings.
-        digests: What identifies the content of each dataset as it was planned, by name.
-        memory: Bytes that a trial on the CPU may allocate, or None.
-        checkpoint_every: Seconds between two kept checkpoints.
-        revision: The code's git revision and whether it was changed, for the record.
+    Args:
+        job: The trial.
+        send: Is told of every step.
+        workers: The processes of its plugins; without them plugins run here, where breakpoints work.
     """
-
-    trial: Trial
-    base: Trial | None
-    protocol: Protocol
-    manifests: Mapping[str, Path]
-    cache: Path
-    results: Path
-    device: str
-    limit: int | None
-    sources: tuple[Source, ...]
-    digests: Mapping[str, str]
-    memory: int | None
-    checkpoint_every: float
-    revision: dict[str, Any]
-
-
-def execute(job: Job, send: Send) -> None:
-    """Fit, if there is no fitted state yet, and score the pending cells; ``send`` is told of every step."""
-    keep_freed_memory()
-    torch.set_num_threads(1)  # sums depend on how they are split: one thread everywhere, one trial per core
-    torch.backends.cudnn.benchmark = False
-    if job.device != "cpu":  # with one thread a CPU has no order to vary
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    prepare(job.device)
     with threadpool_limits(1):
         store = Store(job.results)
         pending = store.pending(job.trial)
         keys = tuple(cell.key for cell in pending)
         send(Stake(keys))
-        clock = _Clock()
-        run = _TrialRun(job, store, load_only(job.sources), clock, send)
+        run = _TrialRun(job, store, send, workers or _Here(job))
         if not store.path(job.trial, "state").exists():
             run.fit()
         for cell in pending:
             send(Stake(keys if cell.calibration else (cell.key,)))  # without thresholds the other cells fail too
             run.score(cell)
             send(Done(cell.key))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        gpu = torch.cuda.max_memory_allocated() if job.device != "cpu" else 0
-        send(Timing(clock.seconds | {"peak_memory": peak, "peak_gpu_memory": gpu}))
+        store.drop(job.trial, "scratch")
+        send(Timing(run.clock.seconds | run.plugins.peaks()))
+
+
+class _Here:
+    """Plugins in this process, for a debugger; it has what `Workers` has."""
+
+    isolation = "none: debugged"
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._plugins, self.device = job, load_only(job.sources), job.device
+
+    def shut_in(self, hidden: set[Path]) -> None:
+        """Do nothing: what is shut in cannot be debugged."""
+
+    def contender(self, pulse: Pulse) -> Contender:
+        return Contender(self._job, self._plugins, pulse.pass_on)
+
+    def attack(self, attack: Attack) -> Perturbation:
+        return CheckedAttack.of(self._plugins.attack(attack.name)(**attack.settings))
+
+    def peaks(self) -> dict[str, int]:
+        gpu = torch.cuda.max_memory_allocated() if self.device != "cpu" else 0
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {"peak_memory": held, "peak_gpu_memory": gpu}
 
 
 class _Clock:
-    """Seconds spent inside plugins, by step."""
+    """Seconds spent waiting for plugins, by step."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._running = False
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
-        if self._running:  # an attack inside a fit is the fit's time
-            yield
-            return
-        started, self._running = time.perf_counter(), True
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self._running = False
             self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
 
 
@@ -124,89 +109,109 @@ class _Clock:
 class _TrialRun:
     job: Job
     store: Store
-    plugins: Plugins
-    clock: _Clock
     send: Send
+    plugins: "Workers | _Here"
 
     def __post_init__(self) -> None:
-        checkpoint = self.store.path(self.job.trial, "checkpoint")
-        self.monitor = TrialMonitor(checkpoint, self.send, self.job.checkpoint_every)
+        self.clock, self._pulse = _Clock(), Pulse(self._tell)
         self._task = load_task(self.job.protocol.task, self.job.protocol.options)
         self._data = {name: load_dataset(file, cache=self.job.cache) for name, file in self.job.manifests.items()}
         for name, data in self._data.items():
             _as_planned(data, self.job.digests[name])
         self._truth = Truth({name: data.manifest for name, data in self._data.items()}, self.job.limit)
+        self._make_folders()
+        hidden = {self.job.cache.expanduser(), self.job.results}
+        self.plugins.shut_in(hidden.union(*(places_of(data.manifest, data.index) for data in self._data.values())))
+        self._contender, self._is_loaded = self.plugins.contender(self._pulse), False
+
+    def _tell(self, progress: Progress) -> None:
+        self.send(progress)
+
+    def _make_folders(self) -> None:
+        """Make the folders that the method writes to, before it loses access to all others."""
+        (scratch_folder(self.job) / "tmp").mkdir(parents=True, exist_ok=True)
+        if not self.store.path(self.job.trial, "state").exists():
+            self.store.drop(self.job.trial, "state.partial")
+            partial_state(self.job).mkdir()
 
     def fit(self) -> None:
-        """Fit in the way that the task asks for, and keep the state: scores always come from one that was loaded."""
+        """Have the method fitted, and keep its state: scores always come from one that was loaded."""
         trial = self.job.trial
-        train, val = (self._images(trial.dataset, split, trial.sources) for split in ("train", "val"))
-        if trial.condition:
-            attack = self._attack(trial.condition)
-            train, val = (images.perturbed(attack, seed=self.job.protocol.attack_seed) for images in (train, val))
-        method = self._method()
-        if self.job.base:
-            method.load(self.store.path(self.job.base, "state"), device=self.job.device)
-        fit = {"fit": method.fit, "immunise": method.immunise, "arrive": method.partial_fit}[trial.how]
-        rng = torch.Generator().manual_seed(seed_of(trial.key, "fit"))
-        self.monitor.watch(rng, train, val)
-        self.store.folder(trial).mkdir(parents=True, exist_ok=True)
-        with seeded(trial.key, "global fit"), self.clock("fit"):
-            fit(train, val, rng=rng, monitor=self.monitor)
-        self._keep(method)
+        train, val = (
+            self._images(trial.dataset, split, trial.sources, self.plugins.device) for split in ("train", "val")
+        )
+        with self.clock("fit"):
+            self._contender.fit(train, val)
+        with self.clock("save"):
+            self._contender.save()
+        partial_state(self.job).replace(self.store.path(trial, "state"))
+        (scratch_folder(self.job) / "checkpoint").unlink(missing_ok=True)
 
     def score(self, cell: Cell) -> None:
-        """Score all images of a cell and keep its record."""
+        """Score all images of a cell and keep its record.
+
+        Fingerprints are asked for of whole batches, as long as any is needed: which ones are would tell which source
+        has had its share.
+        """
         images, shown = self._images(cell.dataset, cell.split, cell.sources), self._truth.of(cell)
-        drawn = _first_of_each(shown.labels, LIMIT if self._task.separability else cell.fingerprints)
+        drawn = np.flatnonzero(_first_of_each(shown.labels, LIMIT if self._task.separability else cell.fingerprints))
+        end = int(drawn.max(initial=-1)) + 1
         if cell.attack:
-            images = images.perturbed(self._attack(cell.attack), seed=self.job.protocol.attack_seed)
+            attack = _Timed.of(self.plugins.attack(cell.attack), self.clock)
+            images = images.perturbed(attack, seed=self.job.protocol.attack_seed)
         scores = np.empty((len(images), len(self.job.trial.known)), dtype=np.float32)
-        features = []
+        features: list[NDArray[np.float64]] = []
         start = 0
         for batch, _ in images.batches(self.job.protocol.batch_size):
             stop = start + len(batch)
-            with seeded(self.job.trial.key, f"global {cell.key} {start}"):
-                scores[start:stop] = self._scores(batch)
-                chosen = drawn[start:stop]
-                if chosen.any():
-                    features.append(self._fingerprints(batch[torch.from_numpy(chosen).to(batch.device)]))
+            answers = self._answers(batch, f"global {cell.key} {start}", fingerprints=start < end)
+            scores[start:stop] = self._scores(answers["scores"], len(batch))
+            if "fingerprints" in answers:
+                width = features[0].shape[1] if features else None
+                features.append(self._fingerprints(answers["fingerprints"], len(batch), width))
             start = stop
-        self._record(cell, scores, np.concatenate(features) if features else None, np.flatnonzero(drawn))
+        self._record(cell, scores, np.concatenate(features)[drawn] if features else None, drawn)
 
-    def _scores(self, images: Images) -> NDArray[np.float32]:
-        scores, known = self._checked("scores", images, self._fitted.scores), self.job.trial.known
-        if scores.shape != (len(images), len(known)) or scores.dtype != torch.float32:
+    def _answers(self, batch: Images, place: str, *, fingerprints: bool) -> dict[str, NDArray[Any]]:
+        whats: list[What] = ["scores", "fingerprints"] if fingerprints else ["scores"]
+        if not self._is_loaded:
+            whats, self._is_loaded = ["load", *whats], True
+        answers = self._contender.answers(batch, whats, place)
+        found: dict[str, NDArray[Any]] = {}
+        for what in whats:
+            with self.clock(what):
+                found[what] = next(answers)
+        next(answers, None)  # to its end, where it puts the global generators back
+        return found
+
+    def _scores(self, scores: NDArray[Any], count: int) -> NDArray[np.float32]:
+        method, known = self.job.trial.method, self.job.trial.known
+        if scores.shape != (count, len(known)) or scores.dtype != np.float32:
             raise PluginError(
-                f"method {self.job.trial.method!r} returned scores of shape {tuple(scores.shape)} and {scores.dtype}, "
-                f"expected ({len(images)}, {len(known)}) and torch.float32: one row per image, one column per source "
+                f"method {method!r} returned scores of shape {scores.shape} and torch.{scores.dtype}, "
+                f"expected ({count}, {len(known)}) and torch.float32: one row per image, one column per source "
                 f"({', '.join(known)})"
             )
-        return scores.cpu().numpy()
+        return self._finite("scores", scores)
 
-    def _fingerprints(self, images: Images) -> NDArray[np.float64]:
-        features = self._checked("fingerprints", images, self._fitted.fingerprints)
-        if features.ndim != 2 or len(features) != len(images):
+    def _fingerprints(self, features: NDArray[Any], count: int, width: int | None) -> NDArray[np.float64]:
+        if features.ndim != 2 or len(features) != count or features.dtype not in (np.float32, np.float64):
             raise PluginError(
-                f"method {self.job.trial.method!r} returned fingerprints of shape {tuple(features.shape)}, "
-                f"expected ({len(images)}, d): one row per image"
+                f"method {self.job.trial.method!r} returned fingerprints of shape {features.shape} and torch."
+                f"{features.dtype}, expected ({count}, d) and torch.float32: one row per image"
             )
-        return features.double().cpu().numpy()
+        if width is not None and features.shape[1] != width:
+            raise PluginError(
+                f"method {self.job.trial.method!r} returned fingerprints of {features.shape[1]} values after some of "
+                f"{width}, expected as many for every image"
+            )
+        return self._finite("fingerprints", features).astype(np.float64)
 
-    def _checked(self, what: str, images: Images, call: Callable[[Images], torch.Tensor]) -> torch.Tensor:
-        """Call the method; refuse values that are not finite and a method that writes to its input."""
-        before = images.clone()
-        with torch.no_grad(), self.clock(what):
-            values = call(images)
-        if not torch.equal(images, before):
+    def _finite(self, what: str, values: NDArray[Any]) -> NDArray[Any]:
+        if not np.isfinite(values).all():
             raise PluginError(
-                f"method {self.job.trial.method!r} changed the images it was given in {what}; work on a copy"
-            )
-        if not torch.isfinite(values).all():
-            count = int((~torch.isfinite(values)).any(dim=-1).sum())
-            raise PluginError(
-                f"method {self.job.trial.method!r} returned {what} that are not finite for {count} of {len(images)} "
-                "images, expected numbers"
+                f"method {self.job.trial.method!r} returned {what} that are not finite for "
+                f"{int((~np.isfinite(values)).any(axis=-1).sum())} of {len(values)} images, expected numbers"
             )
         return values
 
@@ -237,7 +242,7 @@ class _TrialRun:
             separability=self._separability(cell, features, shown.labels[rows]),
             n_scored=len(scores),
             scores_sha256=sha256(content).hexdigest(),
-            provenance=provenance(self.job.device, self.job.revision),
+            provenance=provenance(self.job.device, self.job.revision) | {"isolation": self.plugins.isolation},
         )
         self.store.write(trial, cell, record, content)
 
@@ -250,7 +255,7 @@ class _TrialRun:
         seed = self.job.protocol.attack_seed
         return asdict(
             separability(
-                features, labels, len(cell.sources), seed=seed, permutations=permutations, tick=self.monitor.tick
+                features, labels, len(cell.sources), seed=seed, permutations=permutations, tick=self._pulse.tick
             )
         )
 
@@ -263,32 +268,10 @@ class _TrialRun:
             raise PluginError(f"the {cells[0].name} images that thresholds come from could not be scored")
         return found[0][2] if found else None
 
-    @cached_property
-    def _fitted(self) -> Method:
-        method = self._method()
-        with self.clock("load"):
-            method.load(self.store.path(self.job.trial, "state"), device=self.job.device)
-        return method
-
-    def _method(self) -> Method:
-        return self.plugins.method(self.job.trial.method)(**self.job.trial.settings)
-
-    def _attack(self, attack: Attack) -> Perturbation:
-        return _Timed.of(self.plugins.attack(attack.name)(**attack.settings), self.clock)
-
-    def _images(self, dataset: str, split: str, sources: tuple[str, ...]) -> ImageSet:
-        images = self._data[dataset].split(split, device=self.job.device, limit=self.job.limit, sources=sources)
-        images.tick = self.monitor.tick
+    def _images(self, dataset: str, split: str, sources: tuple[str, ...], device: str = "cpu") -> ImageSet:
+        images = self._data[dataset].split(split, device=device, limit=self.job.limit, sources=sources)
+        images.tick = self._pulse.tick
         return images
-
-    def _keep(self, method: Method) -> None:
-        state = self.store.path(self.job.trial, "state")
-        partial = self.store.path(self.job.trial, "state.partial")
-        partial.mkdir(exist_ok=True)
-        with self.clock("save"):
-            method.save(partial)
-        partial.replace(state)
-        self.store.drop(self.job.trial, "checkpoint")
 
 
 def _as_planned(data: Dataset, digest: str) -> None:
@@ -301,7 +284,7 @@ def _as_planned(data: Dataset, digest: str) -> None:
 
 
 class _Timed(Perturbation):
-    """An attack whose time counts as a plugin's, whoever reads the images."""
+    """An attack whose time counts as its own, whoever reads the images."""
 
     _attack: Perturbation
     _clock: _Clock

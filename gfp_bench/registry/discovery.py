@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -168,6 +168,17 @@ def _without(error: Exception, source: Source) -> str:
 def _keep(plugins: Plugins) -> Plugins:
     _LAST[:] = [plugins]
     return plugins
+
+
+def load_built_in() -> Plugins:
+    """Return the plugins that gfp-bench brings; no other code is imported."""
+    _LAST[:] = [_brought()]
+    return _LAST[0]
+
+
+@cache
+def _brought() -> Plugins:
+    return Plugins([*built_in()])
 
 
 _LAST: list[Plugins] = []  # what this process has loaded last

@@ -1,6 +1,8 @@
 """The engine, fault by fault: each guarantee of a run, with real processes."""
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from places import SUPPORT
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.engine.events import CellDone, CellsFailed, RunEvent, TrialBusy, TrialProgress, TrialStarted
+from gfp_bench.engine.forking import server_pid
 from gfp_bench.engine.plan import Plan, make_plan
 from gfp_bench.engine.records import Store
 from gfp_bench.engine.runner import Options, debug, run
@@ -100,7 +103,6 @@ def files(root: Path) -> dict[str, bytes]:
         ("exits", "exited with code 3 before it was done"),
         ("quits", "SystemExit: 0"),
         ("crashes", "killed by SIGSEGV"),
-        ("fills-disk", "OSError: [Errno 28] No space left on device"),
         ("not-finite", "method 'not-finite' returned scores that are not finite for 24 of 24 images, expected numbers"),
         ("wrong-shape", "returned scores of shape (24, 2) and torch.float32, expected (24, 3)"),
         ("writes-to-input", "method 'writes-to-input' changed the images it was given in scores; work on a copy"),
@@ -210,14 +212,21 @@ def test_a_gpu_gives_what_the_cpu_gives(planned: Callable[..., Plan], options: O
 CLEAN = PROTOCOL.model_copy(update={"attacks": ()})
 
 
-def test_whoever_kills_the_parent_of_all_trials_fails_alone(
-    planned: Callable[..., Plan], options: Options, tmp_path: Path
-) -> None:
-    plan = planned("kills-its-parent", "innocent", protocol=CLEAN, mark=str(tmp_path / "mark"))
-    executed(plan, replace(options, jobs=2, idle_timeout=60.0))
-    states = {trial.method: (Store(options.results).record(trial, trial.cells[0]), trial) for trial in plan.trials}
-    assert states["innocent"][0] is not None
-    assert reasons(plan, options) == ["it killed its parent process, which all trials come from"]
+def test_a_fork_server_that_is_killed_is_launched_again(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("steps", "brightness", protocol=CLEAN, pause=0.05)
+    killed: list[int] = []
+
+    def kill(event: RunEvent) -> None:
+        server = server_pid()
+        if isinstance(event, TrialProgress) and not killed and server:
+            os.kill(server, signal.SIGKILL)
+            killed.append(server)
+
+    run(plan, replace(options, jobs=2, idle_timeout=60.0), kill)
+    assert killed
+    assert reasons(plan, options) == []
+    store = Store(options.results)
+    assert all(store.record(trial, cell) for trial in plan.trials for cell in trial.cells)
 
 
 def test_a_full_disk_is_nobodys_failure(planned: Callable[..., Plan], options: Options, tmp_path: Path) -> None:

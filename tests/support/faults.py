@@ -137,34 +137,22 @@ class FitsOnce(Brightness):
         super().fit(train, val, rng=rng, monitor=monitor)
 
 
-class FillsDisk(Brightness):
-    """Leaves no space for what is written after it was asked for scores."""
-
-    name = "fills-disk"
-
-    def scores(self, images: Images) -> Scores:
-        def full(descriptor: int) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        os.fsync = full
-        return super().scores(images)
-
-
 class DiskFull(Brightness):
-    """Is asked for scores while another process fills the disk: our own code finds no space."""
+    """Is saved while another process fills the disk: our own code finds no space."""
 
     name = "disk-full"
 
     def __init__(self, mark: str = "") -> None:
         self.mark = mark
 
-    def scores(self, images: Images) -> Scores:
+    def save(self, folder: Path) -> None:
         if not Path(self.mark).exists():
             code = f"def fsync(descriptor): raise OSError({errno.ENOSPC}, 'No space left on device')"
             found: dict[str, Any] = {}
             exec(compile(code, files.__file__, "exec"), found)
             os.fsync = found["fsync"]
-        return super().scores(images)
+        files.write_atomically(folder / "note", b"")
+        super().save(folder)
 
 
 class BlamesTheMachine(Brightness):
@@ -172,36 +160,6 @@ class BlamesTheMachine(Brightness):
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         raise MachineError("no space is left, believe me")
-
-
-class KillsItsParent(Brightness):
-    """Kills the process that all trials come from, once there is a file."""
-
-    name = "kills-its-parent"
-
-    def __init__(self, mark: str = "") -> None:
-        self.mark = mark
-
-    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        while not Path(self.mark).exists():
-            time.sleep(0.05)
-            monitor.progress(0, 1)
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
-
-
-class StepsMarked(Brightness):
-    """Says by a file that it has begun, and takes its time."""
-
-    name = "innocent"
-
-    def __init__(self, mark: str = "") -> None:
-        self.mark = mark
-
-    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
-        Path(self.mark).write_text("")
-        time.sleep(1.0)
-        super().fit(train, val, rng=rng, monitor=monitor)
 
 
 class SavesHalf(Brightness):
@@ -272,9 +230,9 @@ class Steps(Brightness):
 @hookimpl
 def register_methods(register: Register) -> None:
     for method in (
-        Brightness, Raises, RaisesOnce, FillsDisk,
+        Brightness, Raises, RaisesOnce,
         FitsOnce, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
-        WrongShape, WritesToInput, Skips, Steps, DiskFull, BlamesTheMachine, KillsItsParent, StepsMarked,
+        WrongShape, WritesToInput, Skips, Steps, DiskFull, BlamesTheMachine,
         SavesHalf, Awkward,
     ):  # fmt: skip
         register(method)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 
+import killing  # noqa: F401 - the fork server imports this file too, and with it every process of a run
+
 from gfp_bench.data.manifest import read_manifest
 from gfp_bench.engine.events import CellDone, RunEvent
 from gfp_bench.engine.plan import Plan, make_plan
@@ -31,15 +33,13 @@ def attempt(plan: Plan, manifest: Path, cache: Path, results: Path, at: int, whe
     order = {"at": at, "when": when, "runner": os.getpid(), "journal": f"{results}.journal"}
     Path(order["journal"]).write_text("")
     Path(os.environ["KILL_ORDER"]).write_text(json.dumps(order))
-    files = (HERE / "faults.py", HERE / "killing.py")
-    load_plugins(files)  # this process renames files too
     options = Options(
         manifests={plan.dataset: manifest},
         cache=cache,
         results=results,
         jobs=1,
         device="cpu",
-        plugin_files=files,
+        plugin_files=(HERE / "faults.py",),
         checkpoint_every=0.0,
     )
 

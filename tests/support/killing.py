@@ -1,6 +1,7 @@
-"""A plugin file that cuts a run short: its process and the runner are killed at a chosen rename, as by a power cut.
+"""Cuts a run short: a process of it and the runner are killed at a chosen rename, as by a power cut.
 
-Its attack does nothing. Every file of a run appears by rename, so the renames are the points at which to cut.
+Every file of a run appears by rename, so the renames are the points at which to cut. To be imported where the
+processes of a run come from; these are not shut in, since they note their renames and kill the runner.
 """
 
 import json
@@ -8,40 +9,26 @@ import os
 import signal
 from pathlib import Path
 
-from gfp_bench import ImageRng, Images, Perturbation, Register, hookimpl
+from gfp_bench.engine import worker
 
 _renamed = Path.replace
-_order = json.loads(Path(os.environ["KILL_ORDER"]).read_text())  # at which rename, when, whom, and where to note them
-_journal = Path(_order["journal"])
 
 
 def _replace(self: Path, target: Path) -> Path:
-    with _journal.open("a") as file:
+    order = json.loads(Path(os.environ["KILL_ORDER"]).read_text())  # at which rename, when, whom, where to note them
+    journal = Path(order["journal"])
+    with journal.open("a") as file:
         file.write(f"{Path(target).name}\n")
-    if len(_journal.read_text().splitlines()) != _order["at"]:
+    if len(journal.read_text().splitlines()) != order["at"]:
         return _renamed(self, target)
-    if _order["when"] == "middle" and self.is_file():
+    if order["when"] == "middle" and self.is_file():
         os.truncate(self, self.stat().st_size // 2)
-    if _order["when"] == "after":
+    if order["when"] == "after":
         _renamed(self, target)
-    for process in (_order["runner"], os.getpid()):
+    for process in (order["runner"], os.getpid()):
         os.kill(process, signal.SIGKILL)
     raise AssertionError("still here")
 
 
 Path.replace = _replace  # type: ignore[method-assign, assignment]
-
-
-class Nothing(Perturbation):
-    """What a plugin file has to bring."""
-
-    name = "nothing"
-    version = 1
-
-    def perturb(self, images: Images, rng: ImageRng) -> Images:
-        return images
-
-
-@hookimpl
-def register_attacks(register: Register) -> None:
-    register(Nothing)
+worker.restrict = lambda readable, writable: 0
