@@ -101,6 +101,14 @@ class Board:
         return any(result.condition != CLEAN for result in self.results)
 
     @cached_property
+    def of_one_seed(self) -> frozenset[str]:
+        """Titles of the rows that are stochastic and have a single seed, so that nothing is known of others."""
+        seeds: dict[str, set[int]] = {}
+        for result in self.results:
+            seeds.setdefault(result.row, set()).add(result.seed)
+        return frozenset(row.title for row in self.rows if row.stochastic and len(seeds.get(row.title, ())) == 1)
+
+    @cached_property
     def places(self) -> list[Place]:
         """What a row needs in order to be ranked: every column, and immunised methods under their own attack."""
         planned = {result.place for result in self.results}
