@@ -190,11 +190,15 @@ def _marks(board: Board, rivals: Rivals, titles: Sequence[str], ranked: Sequence
     contenders = [index for index, title in enumerate(titles) if not rows[title].floor]
     below: list[int] = []
     if floors and contenders:
-        floor = max(floors, key=values.__getitem__)
+        floor = max(floors, key=lambda index: (values[index], titles[index]))
         below = [one for one, low in zip(contenders, not_above(rivals, contenders, floor), strict=True) if low]
     able = [index for index in contenders if titles[index] in ranked and titles[index] not in board.of_one_seed]
-    best = [index for index in able if values[index] == max(values[one] for one in able) and index not in below]
-    tied = [one for one, same in zip(able, alike(rivals, able, best[0]), strict=True) if same] if best else []
+    highest = max((values[index] for index in able), default=None)
+    best = [index for index in able if values[index] == highest and index not in below]
+    tied: list[int] = []
+    if best:
+        surest = min(best, key=lambda index: (rivals.seeds[index].value, titles[index]))
+        tied = [one for one, same in zip(able, alike(rivals, able, surest), strict=True) if same or one in best]
     return _Marks(*(frozenset(titles[index] for index in kind) for kind in (best, tied, below)))
 
 

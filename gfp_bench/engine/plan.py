@@ -34,12 +34,13 @@ Which sources a fit learns, and how, stands beside it where that is not all of t
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """An attack with everything that decides its images."""
+    """An attack with everything that decides its images, and what boards say of it besides its label."""
 
     label: str
     name: str
     settings: dict[str, Setting]
     version: int
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,7 @@ class Row:
         floor: Whether it is a mark to be above rather than a contender.
         stochastic: Whether the seed matters.
         deviations: What differs from the paper, a phrase each.
+        immunisation: ``refit``, or how many updates it is fine-tuned for; "" where that is not known.
     """
 
     title: str
@@ -146,6 +148,7 @@ class Row:
     floor: bool = False
     stochastic: bool = False
     deviations: tuple[str, ...] = ()
+    immunisation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +243,7 @@ def make_plan(
         if any(row.method == name and row.settings == settings for row in rows):
             continue
         method = cls(**settings)
-        row = _row(method, settings, given)
+        row = _row(method, settings, given, recipe.train_images)
         rows.append(row)
         for seed in (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,):
             trials += recipe.trials(method, row, seed, fits)
@@ -254,7 +257,7 @@ def make_plan(
     )
 
 
-def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Setting]) -> Row:
+def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Setting], train_images: int) -> Row:
     return Row(
         title=method_title(method.name, given),
         method=method.name,
@@ -265,14 +268,20 @@ def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Set
         floor=method.floor,
         stochastic=method.stochastic,
         deviations=method.deviations,
+        immunisation=_immunisation(method, train_images) if method.states_immunisation else "",
     )
+
+
+def _immunisation(method: "Method", train_images: int) -> str:
+    updates = method.fine_tuning(train_images)
+    return "refit" if updates is None else f"fine-tuned, {updates:,} updates"
 
 
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     cls = plugins.attack(use.name)
     settings = plugins.settings(cls, use.settings)
-    cls(**settings)  # what it refuses is refused before anything runs
-    return Attack(label=use.label, name=use.name, settings=settings, version=cls.version)
+    attack = cls(**settings)  # what it refuses is refused before anything runs
+    return Attack(label=use.label, name=use.name, settings=settings, version=cls.version, note=attack.note)
 
 
 @dataclass(frozen=True)
@@ -284,6 +293,13 @@ class _Recipe:
     task: Task
     attacks: Mapping[str, Attack]
     limit: int | None
+
+    @property
+    def train_images(self) -> int:
+        """How many training images the run's dataset has, of all sources."""
+        manifest = self.manifests[""]
+        images = manifest.splits.get("train", 0)
+        return images if self.limit is None else min(images, self.limit * len(manifest.source_names))
 
     def fits(self) -> list[Fit]:
         """Return the task's fits, which must be such that they can be carried out."""

@@ -22,7 +22,7 @@ FLIPS = 4999
 """Random flips of signs; no p value from them is below 1 / (FLIPS + 1)."""
 
 _EXACT = 12  # groups that differ, up to which all of their flips are gone through
-_NORMAL = 1000  # groups of one weight, from which on the sum of flips is normal to 1 % of a p value of 1 / FLIPS
+_NORMAL = 1000  # groups of one weight, from which on the sum of flips is normal to 2 % of a p value of 1 / FLIPS
 _GRID = 2.0**40  # steps in a difference of 1: sums of whole numbers are the same in any order
 _HELD = 2**22  # signs held at a time
 
@@ -141,8 +141,7 @@ def sign_flip_p(differences: Float[np.ndarray, "k g"], *, one_sided: bool = Fals
         if len(apart) <= _EXACT:
             p[row] = _as_far(_all_signs(len(apart)), apart[None], one_sided)[0] / 2 ** len(apart)
         elif squares.sum() ** 2 >= _NORMAL * np.square(squares).sum():
-            z = apart.sum() / _GRID / sqrt(squares.sum())
-            p[row] = erfc((z if one_sided else abs(z)) / sqrt(2)) / (2 if one_sided else 1)
+            p[row] = _normal(apart / _GRID, one_sided)
         else:
             drawn.append(row)
     if drawn:
@@ -150,18 +149,25 @@ def sign_flip_p(differences: Float[np.ndarray, "k g"], *, one_sided: bool = Fals
     return p
 
 
+def _normal(apart: Float[np.ndarray, " g"], one_sided: bool) -> float:
+    total = float(apart.sum()) if one_sided else abs(float(apart.sum()))
+    nearest = float(np.abs(apart).min())  # sums come in steps of at most twice that
+    tail = erfc((total - nearest) / sqrt(2 * float(np.square(apart).sum()))) / 2
+    return tail if one_sided else min(2 * tail, 1.0)
+
+
 def _drawn(steps: Float[np.ndarray, "k g"], one_sided: bool) -> Float[np.ndarray, " k"]:
-    """Return how many random flips come as far as what was seen; groups in which no pair differs take no part."""
+    """Return how many random flips come as far as what was seen; a pair's are the same, whatever stands beside it."""
     stream = np.random.Philox(SEED)
-    steps = steps[:, steps.any(axis=0)]
-    width = -(-steps.shape[1] // 64)
+    apart = steps.any(axis=0)
+    width = -(-len(apart) // 64)
     block = max(1, _HELD // (64 * width))
     found = np.zeros(len(steps))
     for start in range(0, FLIPS, block):
         rows = min(block, FLIPS - start)
         words = stream.random_raw(rows * width).astype("<u8").reshape(rows, width)  # raw draws never change
-        bits = np.unpackbits(words.view(np.uint8), axis=1, count=steps.shape[1], bitorder="little")
-        found += _as_far(2.0 * bits - 1, steps, one_sided)
+        bits = np.unpackbits(words.view(np.uint8), axis=1, count=len(apart), bitorder="little")
+        found += _as_far(2.0 * bits[:, apart] - 1, steps[:, apart], one_sided)
     return found
 
 
