@@ -86,8 +86,9 @@ def screen(board: Board, found: Sequence[Standing]) -> str:
     parts = [_simple(part) for part in _parts(short_table(board, found))]
     attacked = "; under each attack: attacked → immunised" if board.single_columns and board.immunised else ""
     stepped = "; of each ladder: its mildest → its harshest step" if board.ladders else ""
-    floor = "; ‡: not above the best floor" if any("‡" in part for part in parts) else ""
-    legend = f"{_headline(board)}{attacked}{stepped}{floor}."
+    legend = f"{_headline(board)}{attacked}{stepped}."
+    if any("‡" in part for part in parts):
+        legend += "\n‡ cannot be shown to be above the best floor of its column."
     return "\n\n".join([f"{board.dataset}, {board.protocol}", *parts, legend]) + "\n"
 
 

@@ -159,14 +159,14 @@ def _normal(apart: Float[np.ndarray, " g"], one_sided: bool) -> float:
 def _drawn(steps: Float[np.ndarray, "k g"], one_sided: bool) -> Float[np.ndarray, " k"]:
     """Return how many random flips come as far as what was seen; a pair's are the same, whatever stands beside it."""
     stream = np.random.Philox(SEED)
-    apart = steps.any(axis=0)
-    width = -(-len(apart) // 64)
+    groups, apart = steps.shape[1], np.flatnonzero(np.abs(steps).sum(axis=0))
+    width = -(-groups // 64)
     block = max(1, _HELD // (64 * width))
     found = np.zeros(len(steps))
     for start in range(0, FLIPS, block):
         rows = min(block, FLIPS - start)
         words = stream.random_raw(rows * width).astype("<u8").reshape(rows, width)  # raw draws never change
-        bits = np.unpackbits(words.view(np.uint8), axis=1, count=len(apart), bitorder="little")
+        bits = np.unpackbits(words.view(np.uint8), axis=1, count=groups, bitorder="little")
         found += _as_far(2.0 * bits[:, apart] - 1, steps[:, apart], one_sided)
     return found
 

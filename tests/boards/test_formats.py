@@ -430,6 +430,14 @@ def attacked(labels: tuple[str, ...], *, immunised: bool, fall: float = 0.0, **c
     return replace(base, columns=("clean", *labels), results=(*made, *late), **changes)
 
 
+def test_the_screen_marks_what_is_not_above_the_floor() -> None:
+    text = screen(with_floor(0.9))
+    assert "75.0‡" in text and "55‡ → 65‡" in text
+    assert text.endswith("‡ cannot be shown to be above the best floor of its column.\n")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "‡" not in screen(board())
+
+
 def test_six_attacks_fit_eighty_columns() -> None:
     labels = tuple(use.label for use in load_protocol("attribution@1").all_attacks)
     long = row_of(f"frank20[{','.join(f'setting{number}=value' for number in range(5))}]")
