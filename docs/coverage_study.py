@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtri, polygamma, stdtr, stdtrit
 from tabulate import tabulate
 
-from gfp_bench.metrics.comparison import ByGroups, Rivals, alike, bootstrap_p, holm, not_above, sign_flip_p
+from gfp_bench.metrics.comparison import ByGroups, Evidence, Rivals, alike, bootstrap_p, holm, not_above
 from gfp_bench.metrics.confidence import (
     Clusters,
     Variance,
@@ -322,8 +322,8 @@ def resampled_marks(
 
 def flipped_marks(credit: np.ndarray, clusters: Clusters, rivals: Rivals, best: int, weights: np.ndarray) -> np.ndarray:
     """Return which rows differ by signs flipped, over images alone."""
-    parts = clusters.by_group(clusters.parts(credit.mean(axis=1)))
-    return _told(sign_flip_p(np.delete(parts, best, axis=0) - parts[best]))
+    others = [row for row in range(len(credit)) if row != best]
+    return _told(rivals.evidence.differences(others, best, one_sided=False)[0])
 
 
 def welch_marks(credit: np.ndarray, clusters: Clusters, rivals: Rivals, best: int, weights: np.ndarray) -> np.ndarray:
@@ -352,11 +352,26 @@ MARKS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+class Once(Evidence):
+    """What the images say, worked out once for all tests of a board."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.known: dict[tuple[tuple[int, ...], int, bool], tuple[np.ndarray, list[Variance]]] = {}
+
+    def differences(self, rows: Sequence[int], other: int, *, one_sided: bool) -> tuple[np.ndarray, list[Variance]]:
+        """Return what the evidence returns."""
+        key = tuple(rows), other, one_sided
+        if key not in self.known:
+            self.known[key] = self.evidence.differences(rows, other, one_sided=one_sided)
+        return self.known[key]
+
+
 def rivals_of(credit: np.ndarray, clusters: Clusters) -> Rivals:
     """Return rows as boards compare them."""
     parts = clusters.parts(credit.reshape(-1, credit.shape[2])).reshape(*credit.shape[:2], -1)
     seeds = [variance_over_seeds(row.sum(axis=1)) for row in parts]
-    return Rivals(parts.mean(axis=1).sum(axis=1), seeds, ByGroups(parts.mean(axis=1), clusters))
+    return Rivals(parts.mean(axis=1).sum(axis=1), seeds, Once(ByGroups(parts.mean(axis=1), clusters)))
 
 
 def comparisons(
@@ -484,13 +499,13 @@ def marks(boards: int, rng: np.random.Generator, step: int) -> None:
     """Print how often rows are told from the best, wrongly and rightly."""
     cases = [
         *((f"{count} equal rows", design, [0.5] * count, deviation, SEEDS)
-          for design in (Design(5, 30), Design(15, 90)) for count in (2, ROWS) for deviation in DEVIATIONS),
+          for design in (Design(5, 30), Design(15, 30)) for count in (2, ROWS) for deviation in DEVIATIONS),
         *((f"{count} equal rows, deterministic", design, [accuracy] * count, 0.0, 1)
-          for design, accuracy in ((Design(5, 10), 0.98), (Design(5, 30), 0.9), (Design(15, 90), 0.5))
+          for design, accuracy in ((Design(5, 10), 0.98), (Design(5, 30), 0.9), (Design(15, 30), 0.5))
           for count in (2, ROWS)),
-        *((f"one row {100 * more:.0f} points better", Design(15, 90), [0.5 + more, *[0.5] * 5], deviation, SEEDS)
+        *((f"one row {100 * more:.0f} points better", Design(15, 30), [0.5 + more, *[0.5] * 5], deviation, SEEDS)
           for more, deviation in ((0.05, 0.0), (0.05, 0.01), (0.05, 0.04), (0.2, 0.04), (0.3, 0.04), (0.3, 0.12))),
-        ("one row 5 points better, deterministic", Design(15, 90), [0.55, *[0.5] * 5], 0.0, 1),
+        ("one row 5 points better, deterministic", Design(15, 30), [0.55, *[0.5] * 5], 0.0, 1),
     ]  # fmt: skip
     rows = []
     for title, design, accuracies, deviation, seeds in cases[::step]:
@@ -507,10 +522,14 @@ def marks(boards: int, rng: np.random.Generator, step: int) -> None:
             | {name: percent(one[0 if any_of else 1]) for name, one in found.items()}
         )
     show("Told from the best", rows)
+
+
+def floors(boards: int, rng: np.random.Generator, step: int) -> None:
+    """Print how often rows are found above a floor, wrongly and rightly."""
     rows = []
     over = ((0.0, 0.0), (0.0, 0.04), (0.0, 0.12), (0.05, 0.0), (0.05, 0.01), (0.2, 0.04), (0.4, 0.12))
     for more, deviation in over[::step]:
-        found = above_a_floor(Design(15, 90), 0.3 + more, 0.3, beta(deviation), boards, rng)
+        found = above_a_floor(Design(15, 30), 0.3 + more, 0.3, beta(deviation), boards, rng)
         rows.append(
             {
                 "above the floor by": percent(more),
@@ -519,16 +538,19 @@ def marks(boards: int, rng: np.random.Generator, step: int) -> None:
                 "rows above": percent(found[1]),
             }
         )
-    show("Found above a floor of 30 %, six rows, 15 x 90", rows)
+    show("Found above a floor of 30 %, six rows, 15 x 30", rows)
+
+
+PARTS = {"intervals": (intervals, 150), "limits": (limits, 400), "marks": (marks, 150), "floors": (floors, 150)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="How often intervals and marks are right, by simulation.")
     parser.add_argument("--quick", action="store_true", help="few boards of few kinds")
-    parser.add_argument("--part", choices=("intervals", "limits", "marks"), help="one part alone")
+    parser.add_argument("--part", choices=tuple(PARTS), help="one part alone")
     given = parser.parse_args(arguments)
-    for name, part, boards in (("intervals", intervals, 150), ("limits", limits, 400), ("marks", marks, 400)):
+    for name, (part, boards) in PARTS.items():
         if given.part in (None, name):
             part(3 if given.quick else boards, np.random.default_rng(0), 6 if given.quick else 1)
 
