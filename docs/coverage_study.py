@@ -1,6 +1,6 @@
 """How often intervals and marks are right: boards are simulated whose truth is known. Prints the tables of the page.
 
-    python docs/coverage_study.py            # all of it: half an hour on one core
+    python docs/coverage_study.py            # all of it: about ten minutes on one core
     python docs/coverage_study.py --quick    # few boards, to see that it runs
 
 A simulated row has a recall per source and seed, drawn from a beta distribution whose mean is known and whose standard

@@ -52,3 +52,9 @@ def test_answers_of_the_study_are_as_often_right_as_they_should_be(study: Module
     assert np.mean(right) == pytest.approx(0.9, abs=0.01)
     together = np.concatenate([one.mean(axis=0) for one in right]).reshape(-1, 2)
     assert np.corrcoef(together.T)[0, 1] > 0.2, "images of a group are alike"
+
+
+def test_the_command_of_the_page_is_the_study_in_short() -> None:
+    commands = re.findall(r"^python (docs/.*)$", PAGE, flags=re.MULTILINE)
+    assert commands[0] == "docs/coverage_study.py --quick"
+    assert all(command.split()[0] == "docs/coverage_study.py" for command in commands)
