@@ -35,7 +35,7 @@ TORCH_FREE = """
     boards.timing cli contracts.dataset contracts.settings contracts.task data.archives
     data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
     apart documents engine.outcomes engine.plan engine.records errors files machine
-    metrics.attribution metrics.confidence metrics.detection protocols.protocol
+    metrics.attribution metrics.comparison metrics.confidence metrics.detection protocols.protocol
     registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
 """
 

@@ -54,6 +54,7 @@ def board_of(plan: Plan, manifests: Mapping[str, Manifest], store: Store) -> Boa
         rederive=command(plan),
         ladders=plan.protocol.ladders,
         figure=f"{board_name(plan)}.png",
+        notes={cell.name: cell.attack.note for trial in plan.trials for cell in trial.cells if cell.attack},
     )
 
 

@@ -68,6 +68,7 @@ class Board:
         rederive: The command that makes this board again.
         ladders: Attacks that belong together.
         figure: Name of the file with the ladders' curves.
+        notes: By an attack's label, what stands in brackets after it.
     """
 
     dataset: str
@@ -83,6 +84,11 @@ class Board:
     rederive: str
     ladders: tuple[Ladder, ...] = ()
     figure: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def heading(self, column: str) -> str:
+        """Return what tables call a column."""
+        return f"{column} ({self.notes[column]})" if self.notes.get(column) else column
 
     @property
     def first(self) -> Place:
@@ -99,6 +105,17 @@ class Board:
     def immunised(self) -> bool:
         """Whether the protocol immunises."""
         return any(result.condition != CLEAN for result in self.results)
+
+    @cached_property
+    def of_one_seed(self) -> frozenset[str]:
+        """Titles of stochastic rows that have results of a single seed, so that nothing is known of others."""
+        seeds: dict[str, set[int]] = {}
+        for result in self.results:
+            seeds.setdefault(result.row, set()).add(result.seed)
+        done = {result.row for result in self.results if result.status == "done"}
+        return frozenset(
+            row.title for row in self.rows if row.stochastic and row.title in done and len(seeds[row.title]) == 1
+        )
 
     @cached_property
     def places(self) -> list[Place]:

@@ -129,7 +129,9 @@ def png(board: Board, found: Sequence[Standing]) -> bytes:
 def _write(figure: "Figure", board: Board) -> None:
     title = f"{_title(board)}: {board.task.measures[0].title} in percent"
     figure.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
-    legend = "Mild to harsh from left to right; bands: 95 % intervals over test images; grey: floors; dotted: chance"
+    legend = (
+        "Mild to harsh from left to right; bands: 95 % intervals over images and seeds; grey: floors; dotted: chance"
+    )
     figure.supxlabel(legend, x=0.01, ha="left", fontsize="small")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from gfp_bench.boards.board import Board, Result
-from gfp_bench.boards.ranking import Standing
+from gfp_bench.boards.ranking import FEWEST, Standing
 from gfp_bench.boards.tables import (
     Notes,
     Table,
@@ -26,23 +26,26 @@ from gfp_bench.boards.tables import (
 )
 from gfp_bench.contracts.task import COMPARED
 from gfp_bench.engine.plan import method_title
-from gfp_bench.metrics.confidence import RESAMPLES
 from gfp_bench.protocols.protocol import Ladder
 
 _HEADLINE = (
-    "{measure}, averaged over seeds. In brackets its 95 % interval over test images: percentile "
-    f"bootstrap, {RESAMPLES:,} resamples of the groups within each source. `±`: standard deviation over seeds "
-    "(ddof 1), where there are several. An interval without width means that no group differed, not certainty."
+    "{measure}, averaged over seeds. In brackets its 95 % interval, for other images and other seeds: groups of test "
+    "images within each source are a sample, and so are seeds, where there are several. `±`: standard deviation over "
+    "seeds (ddof 1). Of three seeds little is learnt of others: an interval is then at least ± 2.5 such deviations."
 )
-_IMMUNISED = "Attack columns: test images attacked → the same after immunisation (the method adapted to that attack)."
+_IMMUNISED = (
+    "Attack columns: test images attacked → the same after immunisation to that attack. Compare arrows of one kind: "
+    "`refit` fits the method anew on attacked images, `fine-tuned` trains what was fitted for so many updates more."
+)
 _ATTACKED = "Attack columns: test images attacked, methods as they were fitted on clean images."
 _LADDERS = (
     "Ladders: test images attacked with rising severity, methods as they were fitted on clean images; every step has "
     "the same random draws. Intervals are drawn in the figure and stand in the CSV."
 )
 _MARKS = (
-    "Best in bold; `†` cannot be told from the best (paired bootstrap over test images, Holm-adjusted within its "
-    "column, 5 %). Only ranked rows compete: floors are marks to be above, and a row that misses a cell is not ranked."
+    "Best in bold; `†` cannot be told from the best; `‡` cannot be shown to be above the best floor. Both tests are at "
+    "5 %, over images and seeds, Holm-adjusted within their column. Only ranked rows compete, and where the best of "
+    "them is not above the floor nothing is bold. How, and how often this is right: `docs/statistics.md`."
 )
 _SEPARABILITY = (
     "`FDR (equal)`: Fréchet distance between sources over that within them, n/2 images on both sides, so that "
@@ -81,11 +84,13 @@ def _ladder_markdown(ladder: Ladder, table: Table) -> str:
 
 
 def screen(board: Board, found: Sequence[Standing]) -> str:
-    """Return the board in short, for a terminal: intervals, ties and notes stand in the Markdown."""
+    """Return the board in short, for a terminal: intervals, bold, ties and notes stand in the Markdown."""
     parts = [_simple(part) for part in _parts(short_table(board, found))]
     attacked = "; under each attack: attacked → immunised" if board.single_columns and board.immunised else ""
     stepped = "; of each ladder: its mildest → its harshest step" if board.ladders else ""
     legend = f"{_headline(board)}{attacked}{stepped}."
+    if any("‡" in part for part in parts):
+        legend += "\n‡ cannot be shown to be above the best floor of its column."
     return "\n\n".join([f"{board.dataset}, {board.protocol}", *parts, legend]) + "\n"
 
 
@@ -153,7 +158,17 @@ def _legend(board: Board) -> list[str]:
     ladders = [_LADDERS] if board.ladders else []
     drawn = _DRAWN if len(board.shown.sources) > COMPARED else ""
     separability = [_SEPARABILITY + drawn] if board.task.separability else []
-    return [_HEADLINE.format(measure=_headline(board)), *attacked, *ladders, _MARKS, *separability]
+    return [_HEADLINE.format(measure=_headline(board)), *attacked, *ladders, _MARKS, *_few(board), *separability]
+
+
+def _few(board: Board) -> list[str]:
+    """Say where there are too few groups for marks."""
+    found: dict[str, int] = {}
+    for images in {id(one.outcome.shown): one.outcome.shown for one in board.results if one.outcome}.values():
+        groups = {name: len(set(images.groups[images.labels == i].tolist())) for i, name in enumerate(images.sources)}
+        found |= {name: count for name, count in groups.items() if count < FEWEST}
+    few = ", ".join(f"{name} {count}" for name, count in sorted(found.items()))
+    return [f"No marks where a source has fewer than {FEWEST} groups of test images: {few}."] if found else []
 
 
 def _headline(board: Board) -> str:
@@ -211,7 +226,7 @@ def _escaped(text: str) -> str:
 def _latex_marks(text: str) -> str:
     """Return escaped LaTeX with the marks of our Markdown replaced."""
     text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", re.sub(r"`(.+?)`", r"\\texttt{\1}", text))
-    for mark, command in (("†", r"$^{\dagger}$"), ("→", r"$\to$"), ("±", r"$\pm$")):
+    for mark, command in (("†", r"$^{\dagger}$"), ("‡", r"$^{\ddagger}$"), ("→", r"$\to$"), ("±", r"$\pm$")):
         text = text.replace(mark, command)
     return text
 
@@ -224,6 +239,11 @@ def _line(board: Board, standing: Standing, result: Result) -> dict[str, Any]:
         "high": estimate and estimate.high,
         "sd": estimate and estimate.spread,
     }
+    marks = {
+        "best": estimate and estimate.best,
+        "tied_with_best": estimate and estimate.tied,
+        "not_above_floor": estimate and estimate.not_above_floor,
+    }
     return {
         "dataset": board.dataset,
         "digest": board.digest,
@@ -234,6 +254,7 @@ def _line(board: Board, standing: Standing, result: Result) -> dict[str, Any]:
         "budget": row.budget,
         "device": _devices(board, row.title),
         "deviations": "; ".join(row.deviations),
+        **({"immunisation": row.immunisation or "not stated"} if board.immunised else {}),
         "rank": rank(standing),
         "condition": result.condition,
         "attack": result.column,
@@ -242,6 +263,7 @@ def _line(board: Board, standing: Standing, result: Result) -> dict[str, Any]:
         "status": result.status,
         "reason": result.reason,
         **{f"{board.task.measures[0].key}.{name}_over_seeds": value for name, value in over_seeds.items()},
+        **marks,
         **dict(_flat(result.metrics, "", sources)),
         **dict(_flat(result.separability, "separability.", sources)),
     }

@@ -1,18 +1,32 @@
-"""What a leaderboard shows, before it is rounded: estimates over seeds and images, ranks and ties. Torch-free."""
+"""What a leaderboard shows, before it is rounded: estimates over seeds and images, ranks and marks. Torch-free."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
 from gfp_bench.boards.board import Board, Place, Result
-from gfp_bench.contracts.task import Measure, Outcome, Shown, Task
+from gfp_bench.contracts.task import Measure, Outcome, Task
 from gfp_bench.engine.plan import Row
 from gfp_bench.errors import RecordError
-from gfp_bench.metrics.confidence import bootstrap, image_weights, interval, mean_credit, spread, ties
+from gfp_bench.metrics.comparison import ByGroups, ByResamples, Rivals, alike, not_above
+from gfp_bench.metrics.confidence import (
+    Clusters,
+    Variance,
+    image_weights,
+    interval_of,
+    mean_credit,
+    spread,
+    variance_over_images,
+    variance_over_resamples,
+    variance_over_seeds,
+)
+
+FEWEST = 10
+"""Groups that a source must have for any mark to rest on them."""
 
 _Key: TypeAlias = tuple[str, Place]  # row and place
 
@@ -23,11 +37,12 @@ class Estimate:
 
     Attributes:
         value: The estimate.
-        low: Lower end of the 95 % interval over images.
+        low: Lower end of the 95 % interval over images and seeds.
         high: Upper end.
         spread: Standard deviation over seeds and folds (ddof 1), or None for a single one.
-        best: Whether no ranked row has a better one.
+        best: Whether no contender has a better one, and it is above the best floor.
         tied: Whether it cannot be told from the best, which itself is tied too.
+        not_above_floor: Whether it cannot be shown to be above the best floor.
     """
 
     value: float
@@ -36,6 +51,7 @@ class Estimate:
     spread: float | None
     best: bool = False
     tied: bool = False
+    not_above_floor: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,15 +92,12 @@ def standings(board: Board) -> list[Standing]:
         for place, seeds in places.items()
         if all(result.status == "done" for result in seeds)
     }
-    columns = _columns(board.task, headline, done)
     ranked = [
-        row.title
-        for row in board.rows
-        if not row.floor and all((row.title, place) in columns for place in board.places)
+        row.title for row in board.rows if not row.floor and all((row.title, place) in done for place in board.places)
     ]
+    estimates = _estimates(board, headline, done, ranked)
     sign = 1 if headline.higher_is_better else -1
-    first = {title: sign * columns[title, board.first].value for title in ranked}
-    estimates = _estimates(columns, ranked, headline)
+    first = {title: sign * estimates[title, board.first].value for title in ranked}
     at_first = {title: seeds for (title, place), seeds in done.items() if place == board.first}
     measures = {measure.key: _measured(board, measure, at_first, ranked) for measure in others}
     found = []
@@ -109,49 +122,125 @@ def _by_place(results: Iterable[Result]) -> dict[Place, tuple[Result, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One row at one place, all seeds done."""
+    """One row at one place, all seeds done.
+
+    Attributes:
+        value: The mean over seeds and folds.
+        spread: Their standard deviation.
+        seeds: The variance of the mean that comes of seeds; all folds are there, so they are no sample.
+        images: That which comes of images.
+        ends: Those of the interval.
+        kind: What the images say, given the next of all rows.
+        evidence: What each cluster of images adds to the value, or the value under common resamples.
+    """
 
     value: float
     spread: float | None
-    resampled: Float[np.ndarray, " r"]
+    seeds: Variance
+    images: Variance
+    ends: tuple[float, float]
+    kind: type[ByGroups] | type[ByResamples]
+    evidence: Float[np.ndarray, " e"]
 
 
-def _columns(task: Task, measure: Measure, done: Mapping[_Key, Sequence[Result]]) -> dict[_Key, _Column]:
-    """Return what is complete, all that shows the same images drawn with the same resamples."""
-    earned = {key: [_credit(task, measure, result) for result in seeds] for key, seeds in done.items()}
-    shown = {key: _outcome(seeds[0]).shown for key, seeds in done.items()}
-    found: dict[_Key, _Column] = {}
-    for images in {id(one): one for one in shown.values()}.values():
-        own = [key for key in done if shown[key] is images]
-        found |= _credited(images, {key: earned[key] for key in own if earned[key][0] is not None})
-        found |= {key: _resampled(task, measure, images, done[key]) for key in own if key not in found}
-    return {key: found[key] for key in done}
+def _estimates(
+    board: Board, measure: Measure, done: Mapping[_Key, Sequence[Result]], ranked: Sequence[str]
+) -> dict[_Key, Estimate]:
+    """Return a measure's estimates, those that are marked marked at each place."""
+    found: dict[_Key, Estimate] = {}
+    for place in dict.fromkeys(place for _, place in done):
+        there = {title: seeds for (title, own), seeds in done.items() if own == place}
+        found |= {(title, place): one for title, one in _at_place(board, measure, there, ranked).items()}
+    return found
 
 
-def _credited(images: Shown, earned: Mapping[_Key, Sequence[Any]]) -> dict[_Key, _Column]:
-    """Return columns whose measure is a mean of credit, (n,) per seed: all are resampled in one go."""
-    if not earned:
-        return {}
-    by_seed = [np.stack(seeds) for seeds in earned.values()]
-    averaged = np.stack([seeds.mean(axis=0) for seeds in by_seed])
-    values = mean_credit(averaged, images.labels).tolist()
-    resampled = bootstrap(averaged, images.labels, images.groups).T
-    spreads = [spread(mean_credit(seeds, images.labels)) for seeds in by_seed]
-    return dict(zip(earned, map(_Column, values, spreads, resampled), strict=True))
+def _at_place(
+    board: Board, measure: Measure, done: Mapping[str, Sequence[Result]], ranked: Sequence[str]
+) -> dict[str, Estimate]:
+    shown = _outcome(next(iter(done.values()))[0]).shown
+    clusters = Clusters.of(shown.labels, shown.groups)
+    columns = {title: _column(board.task, measure, clusters, seeds) for title, seeds in done.items()}
+    sign = 1 if measure.higher_is_better else -1
+    evidence = next(iter(columns.values())).kind(sign * np.stack([one.evidence for one in columns.values()]), clusters)
+    values = sign * np.array([column.value for column in columns.values()])
+    rivals = Rivals(values, [column.seeds for column in columns.values()], evidence)
+    marks = _marks(board, rivals, list(columns), ranked) if clusters.counts.min() >= FEWEST else _Marks()
+    return {
+        title: Estimate(
+            column.value, *column.ends, column.spread, title in marks.best, title in marks.tied, title in marks.below
+        )
+        for title, column in columns.items()
+    }
 
 
-def _resampled(task: Task, measure: Measure, images: Shown, seeds: Sequence[Result]) -> _Column:
-    values = np.array([result.metrics[measure.key] for result in seeds], dtype=np.float64)
+@dataclass(frozen=True)
+class _Marks:
+    """Titles of the rows of a place that are marked."""
+
+    best: frozenset[str] = frozenset()
+    tied: frozenset[str] = frozenset()
+    below: frozenset[str] = frozenset()
+
+
+def _marks(board: Board, rivals: Rivals, titles: Sequence[str], ranked: Sequence[str]) -> _Marks:
+    """Return the marks of a place: first what is not above the best floor, then the best and what is tied to it."""
+    rows = {row.title: row for row in board.rows}
+    values = rivals.values.tolist()
+    floors = [index for index, title in enumerate(titles) if rows[title].floor]
+    contenders = [index for index, title in enumerate(titles) if not rows[title].floor]
+    below: list[int] = []
+    if floors and contenders:
+        floor = max(floors, key=lambda index: (values[index], titles[index]))
+        below = [one for one, low in zip(contenders, not_above(rivals, contenders, floor), strict=True) if low]
+    able = [index for index in contenders if titles[index] in ranked and titles[index] not in board.of_one_seed]
+    highest = max((values[index] for index in able), default=None)
+    best = [index for index in able if values[index] == highest and index not in below]
+    tied: list[int] = []
+    if best:
+        surest = min(best, key=lambda index: (rivals.seeds[index].value, titles[index]))
+        tied = [one for one, same in zip(able, alike(rivals, able, surest), strict=True) if same or one in best]
+    return _Marks(*(frozenset(titles[index] for index in kind) for kind in (best, tied, below)))
+
+
+def _column(task: Task, measure: Measure, clusters: Clusters, seeds: Sequence[Result]) -> _Column:
+    credit = _credit(task, measure, seeds)
+    return _resampled(task, measure, clusters, seeds) if credit is None else _credited(credit, clusters, seeds)
+
+
+def _credited(earned: Float[np.ndarray, "k n"], clusters: Clusters, seeds: Sequence[Result]) -> _Column:
+    """Return a row whose measure is a mean of credit, which is given for each seed and fold."""
+    mean, labels = earned.mean(axis=0)[None], _outcome(seeds[0]).shown.labels
+    value = float(mean_credit(mean, labels)[0])
+    each = mean_credit(earned, labels)
+    parts = clusters.parts(mean)[0]
+    over_seeds, over_images = _over_seeds(each, seeds), variance_over_images(parts, clusters)
+    ends = interval_of(value, over_images, over_seeds, worth=clusters.worth)
+    return _Column(value, spread(each), over_seeds, over_images, ends, ByGroups, parts)
+
+
+def _resampled(task: Task, measure: Measure, clusters: Clusters, seeds: Sequence[Result]) -> _Column:
+    """Return a row whose measure is no mean of credit."""
+    each = np.array([result.metrics[measure.key] for result in seeds], dtype=np.float64)
+    shown = _outcome(seeds[0]).shown
     drawn = [
         np.concatenate(
             [
                 task.resampled(_outcome(result), measure.key, weights)
-                for weights in image_weights(images.labels, images.groups)
+                for weights in image_weights(shown.labels, shown.groups)
             ]
         )
         for result in seeds
     ]
-    return _Column(float(values.mean()), spread(values), np.mean(drawn, axis=0))
+    mean = np.mean(drawn, axis=0)
+    worth = float(clusters.effective.min()) if measure.percent else None
+    over_seeds, over_images = _over_seeds(each, seeds), variance_over_resamples(mean, clusters, worth=worth)
+    ends = interval_of(float(each.mean()), over_images, over_seeds, worth=worth)
+    return _Column(float(each.mean()), spread(each), over_seeds, over_images, ends, ByResamples, mean)
+
+
+def _over_seeds(each: Float[np.ndarray, " k"], results: Sequence[Result]) -> Variance:
+    seeds = np.array([result.seed for result in results])
+    return variance_over_seeds(np.array([each[seeds == seed].mean() for seed in np.unique(seeds)]))
 
 
 def _outcome(result: Result) -> Outcome:
@@ -164,7 +253,14 @@ def _title(result: Result) -> str:
     return f"cell {result.row} {result.condition}/{result.column} seed {result.seed}"
 
 
-def _credit(task: Task, measure: Measure, result: Result) -> Float[np.ndarray, " n"] | None:
+def _credit(task: Task, measure: Measure, results: Sequence[Result]) -> Float[np.ndarray, "k n"] | None:
+    """Return what each image earns in each result, or None where the measure is no mean of it."""
+    earned = [_earned(task, measure, result) for result in results]
+    known = [one for one in earned if one is not None]
+    return np.stack(known) if known else None
+
+
+def _earned(task: Task, measure: Measure, result: Result) -> Float[np.ndarray, " n"] | None:
     """Return what each image earns, once it is known to belong to the images and to give the recorded value."""
     outcome = _outcome(result)
     for name, kept in outcome.kept.items():
@@ -186,24 +282,6 @@ def _credit(task: Task, measure: Measure, result: Result) -> Float[np.ndarray, "
     return earned
 
 
-def _estimates(columns: Mapping[_Key, _Column], ranked: list[str], measure: Measure) -> dict[_Key, Estimate]:
-    """Return every column's estimate, the best and their ties marked at each place among the ranked rows."""
-    best: set[_Key] = set()
-    tied: set[_Key] = set()
-    sign = 1 if measure.higher_is_better else -1
-    for place in {place for _, place in columns}:
-        rivals = [(title, place) for title in ranked if (title, place) in columns]
-        if rivals:
-            values = np.array([sign * columns[rival].value for rival in rivals])
-            alike = ties(values, sign * np.stack([columns[rival].resampled for rival in rivals], axis=1))
-            best.update(rival for rival, value in zip(rivals, values, strict=True) if value == values.max())
-            tied.update(rival for rival, one in zip(rivals, alike, strict=True) if one)
-    return {
-        key: Estimate(column.value, *interval(column.resampled), column.spread, key in best, key in tied)
-        for key, column in columns.items()
-    }
-
-
 def _measured(
     board: Board, measure: Measure, done: Mapping[str, Sequence[Result]], ranked: list[str]
 ) -> dict[str, Estimate | str]:
@@ -215,6 +293,6 @@ def _measured(
         for title, seeds in done.items()
     }
     defined = {(title, board.first): seeds for title, seeds in done.items() if not reasons[title]}
-    estimates = _estimates(_columns(board.task, measure, defined), ranked, measure)
+    estimates = _estimates(board, measure, defined, ranked)
     told: dict[str, Estimate | str] = {title: reason for title, reason in reasons.items() if reason}
     return told | {title: estimate for (title, _), estimate in estimates.items()}

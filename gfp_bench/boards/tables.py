@@ -8,6 +8,11 @@ from gfp_bench.contracts.task import CLEAN, Measure
 from gfp_bench.engine.plan import Row
 from gfp_bench.protocols.protocol import Ladder
 
+_ONE_SEED = (
+    "One seed: how another training would do is not known. The interval is over images alone, and the row competes "
+    "neither for bold nor for `†`."
+)
+
 Table = list[dict[str, str]]
 """One dict a line, text by column, in the Markdown that every form starts from."""
 
@@ -31,10 +36,14 @@ def main_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
     return [
         {
             "rank": rank(standing),
-            "method": f"`{standing.row.title}`" + _deviations(standing.row, notes),
+            "method": f"`{standing.row.title}`" + _deviations(standing.row, notes) + _one_seed(board, standing, notes),
             "weights, budget": ", ".join(filter(None, (standing.row.weights, standing.row.budget))) or "none",
             headline.title: _at(standing, board.first, notes, _with_interval(headline)),
-            **{name: _both(standing, _under(board, name), notes, headline) for name in board.single_columns},
+            **({"immunisation": standing.row.immunisation or "not stated"} if board.immunised else {}),
+            **{
+                board.heading(name): _both(standing, _under(board, name), notes, headline)
+                for name in board.single_columns
+            },
             **(_separability(standing, board.first, notes) if board.task.separability else {}),
         }
         for standing in found
@@ -44,7 +53,7 @@ def main_table(board: Board, found: Sequence[Standing], notes: Notes) -> Table:
 def short_table(board: Board, found: Sequence[Standing]) -> Table:
     """Return one line per row, under attack in short; of a ladder its mildest and harshest step."""
     headline = board.task.measures[0]
-    columns = {name: _under(board, name) for name in board.single_columns}
+    columns = {board.heading(name): _under(board, name) for name in board.single_columns}
     columns |= {ladder.label: [(CLEAN, ladder.attacks[0]), (CLEAN, ladder.attacks[-1])] for ladder in board.ladders}
     return [
         {
@@ -67,7 +76,8 @@ def _short_pair(standing: Standing, places: Sequence[Place], measure: Measure) -
 def _short(standing: Standing, place: Place, measure: Measure, digits: int) -> str:
     estimate = standing.estimates.get(place)
     if estimate:
-        return f"{100 * estimate.value:.{digits}f}" if measure.percent else shown(estimate.value, measure)
+        text = f"{100 * estimate.value:.{digits}f}" if measure.percent else shown(estimate.value, measure)
+        return text + "‡" * estimate.not_above_floor
     lacking = [result.status for result in standing.results.get(place, ()) if result.status != "done"]
     return lacking[0] if lacking else "not run"
 
@@ -76,7 +86,7 @@ def interval_table(board: Board, found: Sequence[Standing], notes: Notes) -> Tab
     """Return one line per row and attack, with what the main table has no room for."""
     show = _with_interval(board.task.measures[0])
     return [
-        {"method": f"`{standing.row.title}`", "attack": attack}
+        {"method": f"`{standing.row.title}`", "attack": board.heading(attack)}
         | {
             name: _at(standing, place, notes, show)
             for name, place in zip(("attacked", "immunised"), _under(board, attack), strict=False)
@@ -136,6 +146,10 @@ def _deviations(row: Row, notes: Notes) -> str:
     return notes.mark(f"Differs from the paper: {'; '.join(row.deviations)}.") if row.deviations else ""
 
 
+def _one_seed(board: Board, standing: Standing, notes: Notes) -> str:
+    return notes.mark(_ONE_SEED) if standing.row.title in board.of_one_seed else ""
+
+
 def _at(standing: Standing, place: Place, notes: Notes, show: Callable[[Estimate], str]) -> str:
     """Return what a row has at a place, or why it has nothing there."""
     estimate = standing.estimates.get(place)
@@ -189,9 +203,13 @@ def _separability(standing: Standing, first: Place, notes: Notes) -> dict[str, s
 def _value(measure: Measure) -> Callable[[Estimate], str]:
     def show(estimate: Estimate) -> str:
         text = shown(estimate.value, measure)
-        return f"**{text}**" if estimate.best else text + "†" * estimate.tied
+        return f"**{text}**" if estimate.best else text + _marks(estimate)
 
     return show
+
+
+def _marks(estimate: Estimate) -> str:
+    return "†" * estimate.tied + "‡" * estimate.not_above_floor
 
 
 def _with_interval(measure: Measure) -> Callable[[Estimate], str]:

@@ -170,6 +170,21 @@ def immunise(subject: MethodSubject) -> None:
         raise PluginError(f"scores after immunise are of shape {tuple(scores.shape)}, expected as before")
 
 
+def immunisation_stated(subject: MethodSubject) -> None:
+    """A method with an `immunise` of its own says in `fine_tuning` how many updates it makes, or that it fits anew."""
+    method = subject.make()
+    if not method.states_immunisation:
+        raise PluginError(
+            "immunise() is overridden and fine_tuning() is not, so boards cannot say what it does; return the number "
+            "of its updates there, or None if it fits anew"
+        )
+    updates = method.fine_tuning(len(subject.train))
+    if updates is not None and (isinstance(updates, bool) or not isinstance(updates, int) or updates < 1):
+        raise PluginError(
+            f"fine_tuning returned {updates!r}, expected a number of updates from 1, or None for a new fit"
+        )
+
+
 def two_sources(subject: MethodSubject) -> None:
     """Two sources are enough, real images and those of one model: as many columns, all of them numbers."""
     two = sorted(subject.train.sources, key=lambda name: name != REAL)[:2]
@@ -203,6 +218,7 @@ FURTHER = (
     no_labels,
     repeatable_fit,
     immunise,
+    immunisation_stated,
     two_sources,
 )
 

@@ -26,6 +26,9 @@ Methods = Annotated[
 Seeds = Annotated[str | None, typer.Option(help="As 0-2 or 0,2, or 'protocol' for the protocol's own.")]
 Limit = Annotated[int | None, typer.Option(min=2, help="Images per source and split; never for a published board.")]
 
+_MOST_SEEDS = 100  # per row: a slip of the finger would plan for years
+_DIGITS = 9  # of a seed
+
 app = typer.Typer()
 
 
@@ -154,11 +157,24 @@ def _numbers(text: str) -> list[int]:
     """Return the seeds that ``0-2`` or ``0,2`` stands for."""
     numbers: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise typer.BadParameter(f"{text!r} are no seeds; expected as 0-2, 0,2 or 'protocol'", param_hint="--seeds")
-        numbers += range(int(first), int(last or first) + 1)
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise _no_seeds(f"{text!r} are no seeds; expected as 0-2, 0,2 or 'protocol'")
+        if max(len(first), len(last)) > _DIGITS:
+            raise _no_seeds(f"{part!r} has a seed of more than {_DIGITS} digits; take a smaller one")
+        begin, end = int(first), int(last or first)
+        if end < begin:
+            raise _no_seeds(f"{part!r} runs backwards; write {end}-{begin}")
+        if end - begin >= _MOST_SEEDS - len(numbers):
+            raise _no_seeds(f"{text!r} are more than {_MOST_SEEDS} seeds, each a fit per row and attack; ask for fewer")
+        numbers += range(begin, end + 1)
+    if len(set(numbers)) < len(numbers):
+        raise _no_seeds(f"{text!r} has a seed twice, which would count one training as two; give each seed once")
     return numbers
+
+
+def _no_seeds(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="--seeds")
 
 
 def _conclude(plan: "Plan", manifests: "dict[str, Manifest]", folder: Path) -> None:

@@ -18,10 +18,16 @@ class Perturbation(Configurable, ABC):
     """An attack that knows nothing of the method: noise, blur, crop, JPEG, relighting.
 
     Settings are keyword arguments of ``__init__``, kept under their own names; the defaults are the paper's.
+
+    Attributes:
+        name: What protocols call it.
+        version: Raised by hand whenever attacked images change.
+        note: What boards put in brackets after its label, a word or two; may be set in ``__init__``.
     """
 
     name: ClassVar[str]
-    version: ClassVar[int]  # raised by hand whenever attacked images change
+    version: ClassVar[int]
+    note: str = ""
 
     @abstractmethod
     def perturb(self, images: Images, rng: ImageRng) -> Images:

@@ -71,6 +71,20 @@ class Method(Configurable, ABC):
         """Adapt the fitted method to an attack, given sets that attack every image; refits by default."""
         self.fit(train, val, rng=rng, monitor=monitor)
 
+    def fine_tuning(self, train_images: int) -> int | None:
+        """Return how many updates `immunise` makes on a number of training images, or None if it fits anew.
+
+        A method with an `immunise` of its own says so here, since boards tell what was trained on from what was fitted
+        again.
+        """
+        return None
+
+    @property
+    def states_immunisation(self) -> bool:
+        """Whether it is known what `immunise` does: the default fits anew, any other has to say it."""
+        cls = type(self)
+        return cls.immunise is Method.immunise or cls.fine_tuning is not Method.fine_tuning
+
     def partial_fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         """Learn further sources, given images of these alone; scores then have a column for every source known.
 

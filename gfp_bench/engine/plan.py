@@ -35,12 +35,13 @@ Which sources a fit learns, and how, stands beside it where that is not all of t
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """An attack with everything that decides its images."""
+    """An attack with everything that decides its images, and what boards say of it besides its label."""
 
     label: str
     name: str
     settings: dict[str, Setting]
     version: int
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,7 @@ class Row:
         floor: Whether it is a mark to be above rather than a contender.
         stochastic: Whether the seed matters.
         deviations: What differs from the paper, a phrase each.
+        immunisation: ``refit``, or how many updates it is fine-tuned for; "" where that is not known.
     """
 
     title: str
@@ -149,6 +151,7 @@ class Row:
     floor: bool = False
     stochastic: bool = False
     deviations: tuple[str, ...] = ()
+    immunisation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,8 +240,9 @@ def make_plan(
     floors: list[tuple[str, Mapping[str, Setting]]] = [(name, {}) for name in plugins.floors if name not in named]
     rows: list[Row] = []
     trials: list[Trial] = []
+    datasets = [recipe.facts(sources) for sources in recipe.parts(fits)]
     for name, given in [*floors, *methods]:
-        method = _declared(plugins, name, given, [recipe.facts(sources) for sources in recipe.parts(fits)])
+        method = _declared(plugins, name, given, datasets, recipe.train_images)
         if any(row.method == name and row.settings == method.settings for row in rows):
             continue
         row = _row(method, given)
@@ -268,6 +272,7 @@ class _Unplanned:
     floor: bool = False
     weights: str = ""
     deviations: tuple[str, ...] = ()
+    immunisation: str = ""
     incremental: bool = True
 
 
@@ -275,11 +280,15 @@ _Declared: TypeAlias = MethodDeclaration | _Unplanned
 
 
 def _declared(
-    plugins: "Plugins", name: str, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts]
+    plugins: "Plugins",
+    name: str,
+    given: Mapping[str, Setting],
+    datasets: Sequence[DatasetFacts],
+    train_images: int,
 ) -> _Declared:
     """Return what a method says of itself; one that fails at it fails alone, and so does one of a broken plugin."""
     try:
-        return plugins.declared_method(name, given, datasets)
+        return plugins.declared_method(name, given, datasets, train_images)
     except UsageError:
         if not plugins.broken or name in plugins.methods or not is_name(name):
             raise
@@ -303,12 +312,13 @@ def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
         floor=method.floor,
         stochastic=method.stochastic,
         deviations=method.deviations,
+        immunisation=method.immunisation,
     )
 
 
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     attack = plugins.declared_attack(use.name, use.settings)  # what it refuses is refused before anything runs
-    return Attack(label=use.label, name=use.name, settings=attack.settings, version=attack.version)
+    return Attack(label=use.label, name=use.name, settings=attack.settings, version=attack.version, note=attack.note)
 
 
 @dataclass(frozen=True)
@@ -320,6 +330,13 @@ class _Recipe:
     task: Task
     attacks: Mapping[str, Attack]
     limit: int | None
+
+    @property
+    def train_images(self) -> int:
+        """How many training images the run's dataset has, of all sources."""
+        manifest = self.manifests[""]
+        images = manifest.splits.get("train", 0)
+        return images if self.limit is None else min(images, self.limit * len(manifest.source_names))
 
     def fits(self) -> list[Fit]:
         """Return the task's fits, which must be such that they can be carried out."""

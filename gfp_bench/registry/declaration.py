@@ -26,12 +26,12 @@ def is_name(text: str) -> bool:
     return re.fullmatch(NAME, text) is not None
 
 
-class AttackDeclaration(Document):
-    """What an attack with its settings says of itself.
+class _Declaration(Document):
+    """What a plugin with its settings says of itself.
 
     Attributes:
         name: What it is called.
-        version: Raised by hand whenever attacked images change.
+        version: Raised by hand whenever what it computes changes.
         settings: All of them.
     """
 
@@ -40,7 +40,17 @@ class AttackDeclaration(Document):
     settings: Settings
 
 
-class MethodDeclaration(AttackDeclaration):
+class AttackDeclaration(_Declaration):
+    """What an attack with its settings says of itself; texts are clean.
+
+    Attributes:
+        note: What boards put in brackets after its label, or "".
+    """
+
+    note: Annotated[StrictStr, AfterValidator(clean_phrase)]
+
+
+class MethodDeclaration(_Declaration):
     """What a method with its settings says of itself; texts are clean.
 
     Attributes:
@@ -49,6 +59,7 @@ class MethodDeclaration(AttackDeclaration):
         floor: Whether every plan includes it.
         weights: Of trained networks, or "".
         deviations: What differs from the paper, a phrase each.
+        immunisation: ``refit``, or how many updates it is fine-tuned for; "" where that is not known.
         incremental: Whether it learns sources that arrive later.
         skips: For each dataset that was asked about why the method cannot run on it, or None.
     """
@@ -58,6 +69,7 @@ class MethodDeclaration(AttackDeclaration):
     floor: StrictBool
     weights: Literal["", "scratch", "imagenet", "local"]
     deviations: tuple[Annotated[StrictStr, AfterValidator(clean_phrase)], ...]
+    immunisation: Annotated[StrictStr, AfterValidator(clean)]
     incremental: StrictBool
     skips: tuple[Reason | None, ...]
 
@@ -66,11 +78,13 @@ def declared_attack(cls: type, given: Mapping[str, Setting]) -> dict[str, Any]:
     """Return the fields of an `AttackDeclaration` as the attack has them; what it refuses is refused here."""
     settings = resolved_settings(cls, given)
     made = _made(cls, settings)
-    return {"name": made.name, "version": made.version, "settings": settings}
+    return {"name": made.name, "version": made.version, "settings": settings, "note": made.note}
 
 
-def declared_method(cls: type, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts]) -> dict[str, Any]:
-    """Return the fields of a `MethodDeclaration` as the method has them, for some datasets."""
+def declared_method(
+    cls: type, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts], train_images: int
+) -> dict[str, Any]:
+    """Return the fields of a `MethodDeclaration` as the method has them, for some datasets and train images in all."""
     settings = resolved_settings(cls, given)
     made = _made(cls, settings)
     return {
@@ -82,9 +96,15 @@ def declared_method(cls: type, given: Mapping[str, Setting], datasets: Sequence[
         "floor": made.floor,
         "weights": made.weights,
         "deviations": made.deviations,
+        "immunisation": _immunisation(made, train_images) if made.states_immunisation else "",
         "incremental": made.is_incremental,
         "skips": [made.skip(dataset) for dataset in datasets],
     }
+
+
+def _immunisation(method: Any, train_images: int) -> str:
+    updates = method.fine_tuning(train_images)
+    return "refit" if updates is None else f"fine-tuned, {updates:,} updates"
 
 
 def described(cls: type, given: Mapping[str, Setting]) -> dict[str, Any]:

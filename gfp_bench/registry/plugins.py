@@ -176,7 +176,7 @@ class Plugins:
     settings = staticmethod(resolved_settings)
 
     def declared_method(
-        self, name: str, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts] = ()
+        self, name: str, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts] = (), train_images: int = 0
     ) -> MethodDeclaration:
         """Return what a method with some settings says of itself, and whether it can run on some datasets.
 
@@ -185,7 +185,7 @@ class Plugins:
             PluginError: If it is none that gfp-bench brings and fails or breaks the contract.
         """
         entry = self._find(name, "method")
-        content = self._asked(declared_method, entry, given, datasets)
+        content = self._asked(declared_method, entry, given, datasets, train_images)
         return _named(checked(content, MethodDeclaration, subject=f"method {name!r}", error=PluginError), name)
 
     def declared_attack(self, name: str, given: Mapping[str, Setting]) -> AttackDeclaration:
@@ -245,7 +245,7 @@ class Plugins:
         raise error
 
 
-_Declaration = TypeVar("_Declaration", bound=AttackDeclaration)
+_Declaration = TypeVar("_Declaration", AttackDeclaration, MethodDeclaration)
 
 
 def _named(declaration: _Declaration, name: str) -> _Declaration:

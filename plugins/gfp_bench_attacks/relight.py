@@ -58,6 +58,7 @@ class Relight(Perturbation):
             raise ValueError(f"setting normals={normals!r}, expected one of {', '.join(_NORMALS)}")
         self.first, self.second = first, second
         self.normals = normals
+        self.note = "" if folder else "synthetic"
         self._by_ratio = kind == "sfsnet-ratio"
         self._sfsnet = (load_weights(Path(folder)), load_lights(Path(folder))) if folder else None
 

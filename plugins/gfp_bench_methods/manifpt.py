@@ -100,6 +100,10 @@ class ManiFpt(Method):
         length = _IMMUNISE[self.budget]
         self._train(train, val, length, [_RATE / 10] * length.epochs, rng, monitor)
 
+    def fine_tuning(self, train_images: int) -> int:
+        """Return the updates of `immunise`."""
+        return _IMMUNISE[self.budget].updates(train_images, _BATCH)
+
     @torch.no_grad()
     def scores(self, images: Images) -> Scores:
         """Return logits."""

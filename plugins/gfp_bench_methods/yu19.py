@@ -76,6 +76,10 @@ class Yu19(Method):
         """Fine-tune on attacked images."""
         self._train(train, val, _IMMUNISE[self.budget], _RATE / 10, rng, monitor)
 
+    def fine_tuning(self, train_images: int) -> int:
+        """Return the updates of `immunise`."""
+        return _IMMUNISE[self.budget].updates(train_images, _BATCH)
+
     @torch.no_grad()
     def scores(self, images: Images) -> Scores:
         """Return logits."""

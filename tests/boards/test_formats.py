@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gfp_bench.boards import formats
 from gfp_bench.boards.board import Board, Result, Status
@@ -92,14 +93,15 @@ def cells(row: str, clean: float, seeds: int = 1) -> list[Result]:
 
 
 def board(*more: Result, rows: tuple[Row, ...] = ()) -> Board:
-    """Three contenders, one with three seeds, and a floor that beats them all."""
+    """Three contenders, one with three seeds, and a floor below them all."""
     titles = (
-        row_of("durall20"),
-        row_of("knn", settings={"k": 1}),
-        row_of("thumbnail", floor=True),
-        row_of("yu19[budget=smoke]", weights="scratch", budget="smoke", deviations=("20 epochs", "no EMA")),
-    )
-    shares = {"durall20": 0.5, "knn": 0.75, "thumbnail": 0.9}
+        row_of("durall20", immunisation="refit"),
+        row_of("knn", settings={"k": 1}, immunisation="refit"),
+        row_of("thumbnail", floor=True, immunisation="refit"),
+        row_of("yu19[budget=smoke]", weights="scratch", budget="smoke", deviations=("20 epochs", "no EMA"),
+               stochastic=True, immunisation="fine-tuned, 12 updates"),
+    )  # fmt: skip
+    shares = {"durall20": 0.5, "knn": 0.75, "thumbnail": 0.3}
     return Board(
         dataset="photo-mini",
         digest="0123456789abcdef" * 4,
@@ -136,8 +138,8 @@ def lines(text: str, title: str) -> list[list[str]]:
 
 def test_methods_are_ranked_and_the_best_and_its_ties_are_marked() -> None:
     text = markdown(board())
-    assert lines(text, "knn")[0][:4] == ["1", "`knn`", "none", "**75.0** [66.2, 85.0]"]
-    assert lines(text, "durall20")[0][3:5] == ["50.0 [38.8, 61.2]", "30.0 → 40.0"]
+    assert lines(text, "knn")[0][:4] == ["1", "`knn`", "none", "**75.0** [58.6, 86.4]"]
+    assert lines(text, "durall20")[0][3:6] == ["50.0 [34.1, 65.9]", "refit", "30.0 → 40.0"]
     yu19 = lines(text, "yu19[budget=smoke]")[0]
     assert yu19[:3] == ["1", "`yu19[budget=smoke]` (note 1)", "scratch, smoke"]
     assert yu19[3].startswith("**75.0** [") and yu19[3].endswith("] ± 5.0")
@@ -148,15 +150,101 @@ def test_a_method_that_cannot_be_told_from_the_best_is_marked() -> None:
     text = markdown(board(*cells("near", 0.7), rows=(row_of("near"),)))
     assert lines(text, "near")[0][0] == "3"
     assert lines(text, "near")[0][3].startswith("70.0† [")  # 4 of 80 images
-    assert lines(text, "near")[0][4] == "50.0† → 60.0†"
-    assert lines(text, "durall20")[0][4] == "30.0 → 40.0"
+    assert lines(text, "near")[0][5] == "50.0† → 60.0†"
+    assert lines(text, "durall20")[0][5] == "30.0 → 40.0"
 
 
 def test_floors_are_shown_below_and_do_not_compete() -> None:
     text = markdown(board())
     floor = lines(text, "thumbnail")[0]
-    assert (floor[0], floor[4]) == ("floor", "70.0 → 80.0")
+    assert (floor[0], floor[5]) == ("floor", "10.0 → 20.0")
     assert text.index("`durall20`") < text.index("`thumbnail`")
+
+
+def with_floor(share: float) -> Board:
+    """The board with a floor as good as that when clean."""
+    base = board()
+    others = tuple(one for one in base.results if one.row != "thumbnail")
+    return replace(base, results=(*others, *cells("thumbnail", share)))
+
+
+def test_what_is_not_above_the_best_floor_is_marked_and_nothing_below_it_is_bold() -> None:
+    text = markdown(with_floor(0.9))
+    assert lines(text, "knn")[0][3:6] == ["75.0‡ [58.6, 86.4]", "refit", "55.0‡ → 65.0‡"]
+    assert "**" not in text.split("| rank")[1].split("- Balanced")[0], "the best contender is below the floor"
+    assert "‡" not in " ".join(lines(text, "thumbnail")[0])
+
+
+def test_a_row_may_be_tied_to_the_best_and_not_be_above_the_floor() -> None:
+    text = markdown(with_floor(0.6))
+    assert lines(text, "knn")[0][3].startswith("**75.0** [")
+    rows = {standing.row.title: standing.estimates["clean", "clean"] for standing in standings(with_floor(0.6))}
+    assert (rows["knn"].best, rows["knn"].not_above_floor) == (True, False)
+    assert (rows["durall20"].tied, rows["durall20"].not_above_floor) == (False, True)
+    near = replace(board(*cells("near", 0.65), rows=(row_of("near"),)), results=(
+        *with_floor(0.55).results, *cells("near", 0.65)))  # fmt: skip
+    assert lines(markdown(near), "near")[0][3].startswith("65.0†‡ [")
+
+
+def test_seeds_widen_the_interval_and_keep_rows_from_being_told_apart() -> None:
+    """As ``14.8 [14.1, 15.5] ± 11.4`` must not be read again: three seeds far apart, images that are many."""
+    far = [done("far", place, share, seed) for place in PLACES for seed, share in enumerate((0.4, 0.5, 0.6))]
+    found = board(*far, rows=(row_of("far", stochastic=True),))
+    estimate = next(one for one in standings(found) if one.row.title == "far").estimates["clean", "clean"]
+    half = stats.t.ppf(0.975, 2) * estimate.spread / np.sqrt(3)
+    assert estimate.value + half <= estimate.high <= estimate.value + 1.2 * half
+    assert estimate.tied, "25 points below the best, and no more than chance could do"
+
+
+def test_a_stochastic_row_of_one_seed_says_so_and_is_neither_best_nor_tied() -> None:
+    once = [done("once", place, 0.95) for place in PLACES]
+    text = markdown(board(*once, rows=(row_of("once", stochastic=True),)))
+    row = lines(text, "once")[0]
+    assert row[:2] == ["1", "`once` (note 1)"]
+    assert row[3].startswith("95.0 [")
+    assert not {"*", "†"} & set("".join(row))
+    assert "1. One seed: how another training would do is not known." in text
+    assert lines(text, "knn")[0][3].startswith("**75.0**")
+    assert "One seed" not in markdown(board()), "a method that is not stochastic runs once, and yu19 has three"
+
+
+def test_no_mark_rests_on_fewer_than_ten_groups() -> None:
+    few = replace(SHOWN, groups=np.where(LABELS == 1, np.arange(80) // 4 % 9, SHOWN.groups))
+    base = board()
+    results = tuple(replace(one, outcome=replace(one.outcome, shown=few)) for one in base.results if one.outcome)
+    text = markdown(replace(base, results=results))
+    assert not {"*", "†", "‡"} & set(text.split("| rank")[1].split("- Balanced")[0])
+    assert "No marks where a source has fewer than 10 groups of test images: real 9." in text
+    assert "No marks" not in markdown(base)
+
+
+def test_a_row_says_how_it_is_immunised() -> None:
+    text = markdown(board(rows=(row_of("old"),)))
+    assert lines(text, "yu19[budget=smoke]")[0][4] == "fine-tuned, 12 updates"
+    assert lines(text, "old")[0][4] == "not stated"
+    table = list(csv_module.DictReader(io.StringIO(csv(board()))))
+    assert {line["method"]: line["immunisation"] for line in table}["knn"] == "refit"
+    assert "fine-tuned, 12 updates" in latex(board())
+    clean = replace(board(), results=tuple(one for one in board().results if one.condition == "clean"))
+    assert "refit" not in markdown(clean) + csv(clean)
+
+
+def test_what_an_attack_says_of_itself_stands_in_its_title_alone() -> None:
+    noted = replace(board(), notes={"noise": "synthetic", "jpeg": ""})
+    header = next(line for line in markdown(noted).splitlines() if line.startswith("| rank"))
+    assert [part.strip() for part in header.split("|")][6:8] == ["noise (synthetic)", "jpeg"]
+    assert "noise (synthetic)" in screen(noted) and "noise (synthetic)" in latex(noted)
+    assert {line["attack"] for line in csv_module.DictReader(io.StringIO(csv(noted)))} == {"clean", "noise", "jpeg"}
+
+
+def test_marks_are_in_the_csv() -> None:
+    table = list(csv_module.DictReader(io.StringIO(csv(with_floor(0.9)))))
+    found = {line["method"]: line for line in table if line["condition"] == line["attack"] == "clean"}
+    assert [found[row]["not_above_floor"] for row in ("knn", "thumbnail")] == ["True", "False"]
+    table = list(csv_module.DictReader(io.StringIO(csv(board()))))
+    found = {line["method"]: line for line in table if line["condition"] == line["attack"] == "clean"}
+    assert [found[row]["best"] for row in ("knn", "durall20")] == ["True", "False"]
+    assert [found[row]["tied_with_best"] for row in ("knn", "durall20")] == ["True", "False"]
 
 
 @pytest.mark.parametrize(("status", "word"), [("failed", "Failed"), ("timeout", "Timeout"), ("not run", "Not run")])
@@ -165,7 +253,7 @@ def test_a_missing_cell_says_why_and_leaves_its_row_unranked(status: Status, wor
     late = lines(text, "late")[0]
     assert late[0] == "not ranked"
     assert late[3].startswith("95.0 [")  # higher than all the rest, yet below
-    assert late[4] == f"75.0 → {status} 1/3 (note 2)"
+    assert late[5] == f"75.0 → {status} 1/3 (note 2)"
     assert f"\n2. {word}: `out of 'memory' | <b>`.\n" in text
     assert text.index("`thumbnail`") < text.index("`late`")
 
@@ -173,14 +261,14 @@ def test_a_missing_cell_says_why_and_leaves_its_row_unranked(status: Status, wor
 def test_a_skipped_row_names_its_reason_once() -> None:
     skipped = [lost(cell, "skipped", "needs 128 px") for cell in cells("pose", 0.5)]
     text = markdown(board(*skipped, rows=(row_of("pose"),)))
-    assert set(lines(text, "pose")[0][3:]) == {"skipped (note 2)"}
+    assert {*lines(text, "pose")[0][3:4], *lines(text, "pose")[0][5:]} == {"skipped (note 2)"}
     assert text.count("needs 128 px") == 1
 
 
 def test_cells_of_no_row_and_rows_of_no_cells() -> None:
     text = markdown(board(*cells("stale", 0.99), rows=(row_of("new"),)))
     assert "stale" not in text
-    assert set(lines(text, "new")[0][3:]) == {"not run (note 2)"}
+    assert {*lines(text, "new")[0][3:4], *lines(text, "new")[0][5:]} == {"not run (note 2)"}
 
 
 def test_no_cell_is_a_bare_dash() -> None:
@@ -214,7 +302,8 @@ def test_header_says_what_the_board_is() -> None:
         "Test images: 80 (dcgan 20, real 20, vae 20, wgan-gp 20) in 40 groups; chance is 25.0.",
         "Ran on: cpu.",
         "gfp-bench 0.1.0, torch 2.6.0",
-        "2,000 resamples",
+        "95 % interval, for other images and other seeds",
+        "`docs/statistics.md`",
         "`gfp-bench leaderboard photo-mini attribution@0`",
     ):
         assert fact in text
@@ -277,7 +366,7 @@ def test_a_bar_in_a_title_does_not_break_the_table() -> None:
 def test_latex_is_escaped_and_balanced() -> None:
     text = latex(broken("my_method", "failed", "50% of {it} & more"))
     assert r"\texttt{my\_method}" in text
-    assert r"\textbf{75.0} [66.2, 85.0] & \textbf{55.0} $\to$ \textbf{65.0}" in " ".join(text.split())
+    assert r"\textbf{75.0} [58.6, 86.4] & refit & \textbf{55.0} $\to$ \textbf{65.0}" in " ".join(text.split())
     assert r"\texttt{50\% of \{it\} \& more}" in text
     printed = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert not set("†→±*`") & set(printed)
@@ -327,7 +416,7 @@ def attacked(labels: tuple[str, ...], *, immunised: bool, fall: float = 0.0, **c
     """The board's rows under other attacks, each attack worse by ``fall``; ``yu19`` is late with all of them."""
     base = board()
     conditions = [("clean", attack) for attack in labels] + [(attack, attack) for attack in labels if immunised]
-    shares = {"durall20": 1.0, "knn": 0.75, "thumbnail": 0.9}
+    shares = {"durall20": 1.0, "knn": 0.75, "thumbnail": 0.5}
     order = ["clean", *labels]
     made = [
         done(row, place, share - fall * order.index(place[1]))
@@ -339,6 +428,14 @@ def attacked(labels: tuple[str, ...], *, immunised: bool, fall: float = 0.0, **c
         for condition, column in [("clean", "clean"), *conditions]
     ]
     return replace(base, columns=("clean", *labels), results=(*made, *late), **changes)
+
+
+def test_the_screen_marks_what_is_not_above_the_floor() -> None:
+    text = screen(with_floor(0.9))
+    assert "75.0‡" in text and "55‡ → 65‡" in text
+    assert text.endswith("‡ cannot be shown to be above the best floor of its column.\n")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "‡" not in screen(board())
 
 
 def test_six_attacks_fit_eighty_columns() -> None:
@@ -372,7 +469,7 @@ def test_a_ladder_is_a_table_of_its_own() -> None:
     text = markdown(ladders())
     assert "![Accuracy against severity](curves.png)" in text
     main, flip, jpeg, noise = (line[1:] for line in lines(text, "durall20"))
-    assert main[1:4] == ["none", "**100.0** [100.0, 100.0]", "**95.0**"]
+    assert main[1:4] == ["none", "**100.0** [95.2, 100.0]", "**95.0**"]
     assert flip[:1] == ["flip"]
     assert jpeg == ["**100.0**", "**90.0**", "**85.0**"]
     assert noise == ["**100.0**", "**80.0**", "**75.0**"]

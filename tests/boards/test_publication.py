@@ -217,3 +217,10 @@ def test_missing_cells_say_so(plan: Plan, toy: Manifest, store: Store, tmp_path:
     assert "took longer than 5 s" in text
     assert "not run (note" in text
     assert "| not ranked" in text
+
+
+def test_what_attacks_say_of_themselves_reaches_the_board(toy: Manifest, tmp_path: Path) -> None:
+    plan = planned(toy, attacks=(AttackUse(name="noise"), AttackUse(name="relight", label="light")))
+    made = board_of(plan, {toy.name: toy}, Store(tmp_path / "results"))
+    assert [made.heading(column) for column in made.columns] == ["clean", "noise", "light (synthetic)"]
+    assert made.columns == ("clean", "noise", "light")

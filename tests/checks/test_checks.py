@@ -16,6 +16,7 @@ from broken_plugins import (
     Paint,
     Published,
     PublishedWithoutStream,
+    RefitsInItsOwnWay,
     SkipsPairs,
     Sound,
 )
@@ -38,8 +39,13 @@ def test_a_sound_method_passes_every_check() -> None:
     assert all(finding.passed and not finding.why for finding in findings)
     assert [finding.check for finding in findings] == [
         "declared", "settings", "fit", "shape", "same scores again", "finite", "input unchanged", "batch invariance",
-        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "two sources", "no network",
+        "order invariance", "save and load", "no labels", "repeatable fit", "immunise", "immunisation stated",
+        "two sources", "no network",
     ]  # fmt: skip
+
+
+def test_a_method_may_fit_anew_in_its_own_way() -> None:
+    assert all(finding.passed for finding in check_method(RefitsInItsOwnWay, data=DATA))
 
 
 @pytest.mark.parametrize("cls", [Learns, MeanColour])

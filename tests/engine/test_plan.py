@@ -171,3 +171,29 @@ def test_an_attack_out_of_range_is_refused_before_anything_runs(
     wrong = protocol.model_copy(update={"attacks": (AttackUse(name="jpeg", settings={"low": 500}),)})
     with pytest.raises(UsageError, match="500"):
         make_plan(toy, wrong, [("knn", {})], plugins)
+
+
+def test_a_row_says_what_immunising_it_means(toy: Manifest, protocol: Protocol, plugins: Plugins) -> None:
+    methods = [("knn", {}), ("yu19", {}), ("yu19", {"budget": "smoke"}), ("manifpt", {})]
+    made = {limit: make_plan(toy, protocol, methods, plugins, limit=limit) for limit in (None, 2)}
+    images = toy.splits["train"]
+    assert {row.title: row.immunisation for row in made[None].rows} == {
+        "chance": "refit", "majority": "refit", "thumbnail": "refit", "knn": "refit",
+        "yu19": f"fine-tuned, {2 * -(-images // 32)} updates",
+        "yu19[budget=smoke]": f"fine-tuned, {min(-(-images // 32), 6)} updates",
+        "manifpt": f"fine-tuned, {2 * -(-images // 36)} updates",
+    }  # fmt: skip
+    assert {row.title: row.immunisation for row in made[2].rows}["yu19"] == "fine-tuned, 2 updates"
+
+
+def test_plans_of_before_stay_readable(toy: Manifest, plugins: Plugins) -> None:
+    plan = make_plan(toy, load_protocol("attribution@1"), [("knn", {})], plugins)
+    stored = json.loads(json.dumps(plan_to_json(plan)))
+    notes = {cell["attack"]["name"]: cell["attack"].pop("note") for trial in stored["trials"]
+             for cell in trial["cells"] if cell["attack"]}  # fmt: skip
+    assert {name for name, note in notes.items() if note == "synthetic"} == {"relight"}
+    for row in stored["rows"]:
+        del row["immunisation"]
+    read = plan_from_json(stored)
+    assert {row.immunisation for row in read.rows} == {""}
+    assert keys(read) == keys(plan)

@@ -213,7 +213,7 @@ CLEAN = PROTOCOL.model_copy(update={"attacks": ()})
 
 
 def test_a_fork_server_that_is_killed_is_launched_again(planned: Callable[..., Plan], options: Options) -> None:
-    plan = planned("steps", "brightness", protocol=CLEAN, pause=0.05)
+    plan = planned("steps", protocol=CLEAN, pause=0.05)
     killed: list[int] = []
 
     def kill(event: RunEvent) -> None:

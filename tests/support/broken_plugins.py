@@ -214,6 +214,24 @@ class CannotImmunise(Sound):
     def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         raise RuntimeError("no")
 
+    def fine_tuning(self, train_images: int) -> int:
+        return 1
+
+
+class FineTunesInSilence(Sound):
+    def immunise(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().immunise(train, val, rng=rng)
+
+
+class MakesNoUpdate(FineTunesInSilence):
+    def fine_tuning(self, train_images: int) -> int:
+        return 0
+
+
+class RefitsInItsOwnWay(FineTunesInSilence):
+    def fine_tuning(self, train_images: int) -> None:
+        return None
+
 
 class OneColumnForTwo(Sound):
     """As a classifier does whose decision between two is one number."""
@@ -306,6 +324,8 @@ BROKEN_METHODS: list[tuple[type[Method], set[str], str]] = [
     (SeedsItself, {"repeatable fit"}, "when fitted twice with one seed"),
     (HidesItsSeed, {"repeatable fit"}, "when fitted twice with two seeds, though stochastic is False"),
     (CannotImmunise, {"immunise"}, "RuntimeError: no"),
+    (FineTunesInSilence, {"immunisation stated"}, "immunise() is overridden and fine_tuning() is not"),
+    (MakesNoUpdate, {"immunisation stated"}, "fine_tuning returned 0, expected a number of updates from 1, or None"),
     (AppendsColumns, {"later source"}, "sort the columns by the names"),
     (ForgetsSources, {"later source"}, "shape (9, 1), expected torch.float32 of shape (9, 3)"),
     (OneColumnForTwo, {"two sources"}, "(6, 1), expected torch.float32 of shape (6, 2)"),

@@ -31,6 +31,11 @@ class Length:
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
         return epochs if self.limit is None else f"{epochs} of at most {self.limit * batch} images"
 
+    def updates(self, images: int, batch: int) -> int:
+        """Return how many batches that is, for so many training images in batches of so many."""
+        batches = -(-images // batch)
+        return self.epochs * (batches if self.limit is None else min(batches, self.limit))
+
 
 @dataclass(frozen=True)
 class Schedule:

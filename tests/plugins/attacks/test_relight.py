@@ -33,6 +33,11 @@ def test_harmonics_are_scipys() -> None:
 
 
 @both_normals
+def test_boards_call_it_synthetic(normals: str) -> None:
+    assert Relight(normals=normals).note == "synthetic"
+
+
+@both_normals
 def test_only_low_frequencies_change(photograph: torch.Tensor, normals: str) -> None:
     """The factor between the images is smooth: its spectrum lies within the lowest quarter."""
     bright = photograph // 2 + 64  # far from the ends, where clipping has edges of its own

@@ -137,7 +137,9 @@ def test_what_is_rendered_is_albedo_times_light(tmp_path: Path, size: tuple[int,
     ambient[:, 0] = torch.tensor([1.0, 2.0, 3.0])
     weights = constant_weights([0.0, 0.6, 0.8], [0.5, 0.2, 0.1], torch.zeros(27))
     folder = write(tmp_path, weights, ambient.view(1, 27).double().numpy())
-    relit = Relight(normals=f"sfsnet:{folder}").perturb(pictures(2, *size), streams([0, 1]))
+    attack = Relight(normals=f"sfsnet:{folder}")
+    assert attack.note == "", "no board calls it synthetic"
+    relit = attack.perturb(pictures(2, *size), streams([0, 1]))
     expected = np.rint(255 * np.array([0.5, 0.4, 0.3]) * np.pi / np.sqrt(4 * np.pi))
     assert (relit.numpy() == expected[:, None, None]).all()
 

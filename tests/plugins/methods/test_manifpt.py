@@ -103,6 +103,7 @@ def test_rates_fall_where_the_released_code_lets_them_fall(striped, monkeypatch,
     assert fit.rates == pytest.approx([0.1] * 12 + [0.01] * 5 + [0.001] * 3)  # drops at 11.1 and 16.7 of 20
     assert immunise.rates == pytest.approx([0.01] * 2)
     assert (fit.steps, fit.limit) == (2, None)
+    assert ManiFpt().fine_tuning(len(striped)) == immunise.steps * len(immunise.rates)
 
 
 def test_a_killed_immunisation_ends_as_an_undisturbed_one(striped, interrupted, tmp_path, monkeypatch) -> None:

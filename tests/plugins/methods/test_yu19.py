@@ -110,6 +110,9 @@ def test_immunisation_changes_the_network_but_little(striped, rng) -> None:
 
     method.immunise(striped, striped, rng=rng, monitor=Counter())
     assert steps == [(1, 2), (2, 2)]
+    assert method.fine_tuning(len(striped)) == 2
+    assert [Yu19(budget="smoke").fine_tuning(images) for images in (192, 193, 9999)] == [6, 6, 6]
+    assert Yu19().fine_tuning(9999) == 2 * 313
     change = max((weights - before[name]).abs().max().item() for name, weights in method.network.state_dict().items())
     assert 0 < change < 2.42e-4  # two steps at a rate of 1e-4: the first of that size, the second at most 1.41 times
 
