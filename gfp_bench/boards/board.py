@@ -68,6 +68,7 @@ class Board:
         rederive: The command that makes this board again.
         ladders: Attacks that belong together.
         figure: Name of the file with the ladders' curves.
+        remarks: What else a reader has to know, a sentence each.
     """
 
     dataset: str
@@ -83,6 +84,7 @@ class Board:
     rederive: str
     ladders: tuple[Ladder, ...] = ()
     figure: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def first(self) -> Place:

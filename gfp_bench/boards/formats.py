@@ -183,6 +183,7 @@ def _facts(board: Board) -> list[str]:
         f"Ran on: {'; '.join(ran)}.",
         *([f"Ran with: {', '.join(board.provenance)}."] if board.provenance else []),
         f"Made again from its records by `{board.rederive}`.",
+        *board.remarks,
     ]
 
 
