@@ -17,10 +17,12 @@ from gfp_bench.boards.publication import ENDINGS, RECORDS, not_run, texts
 from gfp_bench.boards.published import TIMING, Published
 from gfp_bench.boards.ranking import standings
 from gfp_bench.boards.timing import timing_markdown, timings
+from gfp_bench.contracts.task import Outcome, Task
 from gfp_bench.data.manifest import Manifest
 from gfp_bench.documents import checked
 from gfp_bench.engine.outcomes import Truth, outcomes
 from gfp_bench.engine.plan import Plan, Row, Trial
+from gfp_bench.engine.records import SCHEMA, Record
 from gfp_bench.engine.replan import planned_again
 from gfp_bench.errors import GfpBenchError, RecordError
 from gfp_bench.metrics.separability import Separability
@@ -219,14 +221,25 @@ def _unsound(plan: Plan, records: Published, manifests: Mapping[str, Manifest]) 
             where = f"{trial.title}, {cell.name}"
             if record.n_scored != images:
                 yield f"{where} has {record.n_scored} images scored, expected {images}"
-            form = plan.task.keep(np.zeros((images, len(trial.known)), np.float32), outcome.shown, trial.known)
-            own = {name: array for name, array in outcome.kept.items() if not name.startswith("fingerprint")}
-            if {name: (array.dtype, array.shape) for name, array in own.items()} != {
-                name: (array.dtype, array.shape) for name, array in form.items()
-            }:
-                yield f"{where} keeps other arrays than its task does"
+            if told := _other_form(record, plan.task, outcome):
+                yield f"{where} {told}"
             if record.separability:
                 checked(record.separability, Separability, subject=f"separability of {where}", error=RecordError)
+
+
+def _other_form(record: Record, task: Task, outcome: Outcome) -> str:
+    """Return how what is kept of images differs from what the task keeps of any scores, or nothing."""
+    shown, known = outcome.shown, outcome.known
+    form = task.keep(np.zeros((len(shown.labels), len(known)), np.float32), shown, known)
+    own = {name: array for name, array in outcome.kept.items() if not name.startswith("fingerprint")}
+    for name, array in own.items():
+        if name not in form or (array.dtype, array.shape) != (form[name].dtype, form[name].shape):
+            return f"keeps {name!r} as {array.dtype} {array.shape}, which its task does not"
+        if not np.isfinite(array).all():
+            return f"keeps values of {name!r} that are not finite"
+    if record.schema == SCHEMA and (lacking := form.keys() - own.keys()):  # earlier ones kept less
+        return f"keeps no {min(lacking)!r}"
+    return ""
 
 
 def _other_files(folder: Path, name: str, derived: Board) -> Iterator[str]:

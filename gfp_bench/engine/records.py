@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
@@ -95,6 +95,7 @@ def timing_from_json(data: Any, subject: str) -> Timing:  # what may have been d
     return checked(content | {"steps": steps}, Timing, subject=subject, error=RecordError)
 
 
+@runtime_checkable  # so that tests can check what is handed over
 class Records(Protocol):
     """What a board is made of: a results folder, the records of a published board, or both."""
 
