@@ -199,7 +199,7 @@ def _settle(folder: Path, name: str) -> None:
                 (folder / f"{name}{ending}").unlink(missing_ok=True)
         shutil.rmtree(final, ignore_errors=True)
         (boards / RECORDS / name).replace(final)
-    for path in sorted(path for path in boards.iterdir() if path.is_file()):
+    for path in sorted(path for path in boards.glob("*") if path.is_file()):
         path.replace(folder / path.name)
     shutil.rmtree(ready)
 

@@ -226,6 +226,7 @@ def _extending(
     tell(f"{taken} published cells count as done")
     for sentence in news(published.plan(), plan):
         tell(sentence)
+    tell(f"publish it when it is done: gfp-bench publish -o {folder} --boards {boards}")
     return plan, manifests
 
 

@@ -345,7 +345,7 @@ class Store:
         return plan and with_paths(plan, self._home.joinpath)
 
     def absorb(self, plan: Plan, published: Records) -> int:
-        """Take over what a published board has of a plan and is not here, so that it counts as done; returns how much.
+        """Take over what a published board has of a plan, so that it counts as done; returns how many cells do.
 
         Args:
             plan: The trials.
@@ -365,7 +365,7 @@ class Store:
             for cell in lacking:
                 if not self.record(trial, cell) and (failed := published.failure(trial, cell)):
                     self.fail(trial, cell, failed.status, failed.reason)
-            taken += len(records)
+            taken += sum(published.record(trial, cell) is not None for cell in trial.cells)
         return taken
 
     def drop(self, trial: Trial, kind: str) -> None:
