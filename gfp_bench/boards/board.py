@@ -98,6 +98,19 @@ class Board:
         return tuple(column for column in self.columns[1:] if column not in stepped)
 
     @cached_property
+    def folded(self) -> bool:
+        """Whether fits are repeated on other folds."""
+        return any(result.fold for result in self.results)
+
+    @cached_property
+    def devices(self) -> Mapping[str, tuple[str, ...]]:
+        """Where each row's cells ran, sorted."""
+        found: dict[str, set[str]] = {row.title: set() for row in self.rows}
+        for result in self.results:
+            found[result.row] |= {result.device} - {""}
+        return {title: tuple(sorted(devices)) for title, devices in found.items()}
+
+    @cached_property
     def immunised(self) -> bool:
         """Whether the protocol immunises."""
         return any(result.condition != CLEAN for result in self.results)
