@@ -121,9 +121,9 @@ def _on_boards(trial: Trial) -> list[Cell]:
 
 def _results(plan: Plan, store: Records, truth: Truth, records: list[Record]) -> Iterator[Result]:
     """Yield what a board has of every cell, and note the records that it comes from."""
-    by_key = {trial.key: trial for trial in plan.trials}
+    task, by_key = plan.task, {trial.key: trial for trial in plan.trials}
     for trial in plan.trials:
-        done = {cell.key: (record, outcome) for cell, record, outcome in outcomes(store, trial, plan.task, truth)}
+        done = {cell.key: (record, outcome) for cell, record, outcome in outcomes(store, trial, task, truth)}
         records += [record for record, _ in done.values()]
         base = by_key[trial.base] if trial.base else None
         lost = f"{base.name} failed" if base and any(store.failure(base, cell) for cell in base.cells) else ""

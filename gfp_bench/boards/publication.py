@@ -212,10 +212,10 @@ def _collected(
     Raises:
         UsageError: If a cell has neither, and nothing says why.
     """
-    truth = Truth(manifests, plan.limit)
+    task, truth = plan.task, Truth(manifests, plan.limit)
     kept: dict[str, tuple[Record, Mapping[str, NDArray[Any]]] | Failed] = {}
     for trial in plan.trials:
-        for cell, record, outcome in outcomes(store, trial, plan.task, truth):
+        for cell, record, outcome in outcomes(store, trial, task, truth):
             kept[cell.key] = record, outcome.kept
         for cell in trial.cells:
             if cell.key not in kept and (failure := store.failure(trial, cell)):

@@ -1,8 +1,8 @@
 """The records of a published board: one text file per row and seed, beside what is kept of its images. Torch-free.
 
 A board's folder holds ``board.json``: what was planned, of which rows, and the sha256 of every other file; for each
-row and seed ``<method>-<settings>-seed<k>.json``, a line per cell, and ``.npz``, what is kept of each image; and
-``timing.json``, which nothing depends on.
+row and seed ``<method>-<settings>-seed<k>.json``, a line per cell, and ``.npz``, what is kept of each image, all cells
+with a record in one array where they keep arrays of one form; and ``timing.json``, which nothing depends on.
 """
 
 import io
@@ -83,6 +83,7 @@ class Published:
         self.root = root
         self._boards = (home or root.parents[1]).absolute()
         self._archives: dict[str, dict[str, NDArray[Any]]] = {}
+        self._recorded: dict[str, list[str]] = {}  # by file what its stacked arrays are of
 
     @property
     def exists(self) -> bool:
@@ -119,7 +120,7 @@ class Published:
         """Return what is kept of a trial's cells, each array called ``<cell>.<name>``."""
         stem, start = self._stems.get(trial.key, ""), f"{trial.name}/"
         if stem and stem not in self._archives:
-            self._archives[stem] = self._npz(f"{stem}.npz")
+            self._archives[stem] = self._npz(stem)
         found = self._archives.get(stem, {})
         return {name.removeprefix(start): array for name, array in found.items() if name.startswith(start)}
 
@@ -209,6 +210,9 @@ class Published:
                     kept[cell.key] = found
         if by_trial:
             raise RecordError(f"{subject}: cells of {min(by_trial)!r}, which is none of its trials")
+        self._recorded[name.removesuffix(".json")] = [
+            f"{line.trial}/{line.cell.get('name')}" for line in file.cells if line.record is not None
+        ]
         if any(name != f"{_stem(trial)}.json" for trial in trials):
             raise RecordError(f"{subject}: holds another row or seed than its name says")
         return trials, kept
@@ -233,12 +237,25 @@ class Published:
             raise RecordError(f"{path} is missing; restore it or publish the board again")
         return data
 
-    def _npz(self, name: str) -> dict[str, NDArray[Any]]:
+    def _npz(self, stem: str) -> dict[str, NDArray[Any]]:
+        """Return what is kept of a row and seed, each array called ``<trial>/<cell>.<name>``; no file keeps nothing."""
+        if (name := f"{stem}.npz") not in self._board.files:
+            return {}
         try:
             with np.load(io.BytesIO(self._content(name))) as arrays:
-                return {key: arrays[key] for key in arrays.files}
+                kept = {key: arrays[key] for key in arrays.files}
         except (OSError, ValueError, BadZipFile) as error:
             raise RecordError(f"{self.root / name} is damaged ({error}); restore it or publish again") from error
+        found = {key: array for key, array in kept.items() if "/" in key}
+        for key, stacked in kept.items():
+            if "/" not in key:
+                cells = self._recorded[stem]
+                if len(stacked) != len(cells):
+                    raise RecordError(
+                        f"{self.root / name} keeps {key!r} of {len(stacked)} cells, expected {len(cells)}"
+                    )
+                found |= {f"{cell}.{key}": array for cell, array in zip(cells, stacked, strict=True)}
+        return found
 
     def _content(self, name: str) -> bytes:
         """Return a file's bytes, which must be those that ``board.json`` names."""
@@ -347,11 +364,10 @@ def _row_file(
     """Return the document of a row and seed, and the arrays beside it."""
     made: list[dict[str, Any]] = []
     cells: list[dict[str, Any]] = []
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Mapping[str, NDArray[Any]]] = {}
     for trial in trials:
         for cell in trial.cells:
-            told = _lean(cell, sources=sources, dataset=dataset)
-            line: dict[str, Any] = {"trial": trial.name, "cell": told}
+            line: dict[str, Any] = {"trial": trial.name, "cell": _lean(cell, sources=sources, dataset=dataset)}
             match kept.get(cell.key):
                 case Failed() as failed:
                     line |= {"status": failed.status, "reason": failed.reason}
@@ -361,7 +377,7 @@ def _row_file(
                     own = _lean(replace(record, provenance={}), key=cell.key, trial=trial.key, cell=cell.name)
                     own.pop("provenance")
                     line |= {"record": own, "made": made.index(record.provenance)}
-                    arrays |= {f"{trial.name}/{cell.name}.{name}": array for name, array in outcome.items()}
+                    arrays[f"{trial.name}/{cell.name}"] = outcome
             cells.append(line)
     head = {"dataset", "method", "settings", "row", "seed", "cells"}
     told_trials = [
@@ -370,7 +386,20 @@ def _row_file(
     ]
     first = trials[0]
     document = {"schema": SCHEMA, "row": first.row, "method": first.method, "settings": first.settings}
-    return document | {"seed": first.seed, "made": made, "trials": told_trials, "cells": cells}, arrays
+    document |= {"seed": first.seed, "made": made, "trials": told_trials, "cells": cells}
+    return document, _stacked(arrays)
+
+
+def _stacked(arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return arrays, given by cell and name, as one per name where all cells have it in one form."""
+    found: dict[str, NDArray[Any]] = {}
+    for name in dict.fromkeys(name for own in arrays.values() for name in own):
+        every = {cell: own[name] for cell, own in arrays.items() if name in own}
+        if len(every) == len(arrays) and len({(array.dtype, array.shape) for array in every.values()}) == 1:
+            found[name] = np.stack(list(every.values()))
+        else:
+            found |= {f"{cell}.{name}": array for cell, array in every.items()}
+    return found
 
 
 def _kept(

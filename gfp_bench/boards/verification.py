@@ -214,14 +214,14 @@ def _unsound(plan: Plan, records: Published, manifests: Mapping[str, Manifest]) 
     """Yield where what is kept of images has not the form that the task gives it."""
     if manifests[plan.dataset].digest != plan.digest:
         return
-    truth = Truth(manifests, plan.limit)
+    task, truth = plan.task, Truth(manifests, plan.limit)
     for trial in plan.trials:
-        for cell, record, outcome in outcomes(records, trial, plan.task, truth):
+        for cell, record, outcome in outcomes(records, trial, task, truth):
             images = len(outcome.shown.labels)
             where = f"{trial.title}, {cell.name}"
             if record.n_scored != images:
                 yield f"{where} has {record.n_scored} images scored, expected {images}"
-            if told := _other_form(record, plan.task, outcome):
+            if told := _other_form(record, task, outcome):
                 yield f"{where} {told}"
             if record.separability:
                 checked(record.separability, Separability, subject=f"separability of {where}", error=RecordError)
