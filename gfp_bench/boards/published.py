@@ -8,6 +8,7 @@ with a record in one array where they keep arrays of one form; and ``timing.json
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, replace
 from functools import cached_property
@@ -244,7 +245,7 @@ class Published:
         try:
             with np.load(io.BytesIO(self._content(name))) as arrays:
                 kept = {key: arrays[key] for key in arrays.files}
-        except (OSError, ValueError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
             raise RecordError(f"{self.root / name} is damaged ({error}); restore it or publish again") from error
         found = {key: array for key, array in kept.items() if "/" in key}
         for key, stacked in kept.items():

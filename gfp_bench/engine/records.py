@@ -4,16 +4,18 @@ import io
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from gfp_bench.documents import checked, read_json
 from gfp_bench.engine.plan import Cell, Key, Plan, Trial, plan_from_json, plan_to_json, with_paths
@@ -25,6 +27,13 @@ SCHEMA = 2  # 1 kept no top score of each image
 FailureKind: TypeAlias = Literal["failed", "timeout"]
 Tried: TypeAlias = Mapping[str, Mapping[str, tuple[int, ...]]]
 """The seeds that a method has records of, by its name and the first 8 digits of its settings' digest."""
+
+
+def _ratios(values: dict[str, Any]) -> dict[str, Any]:
+    for key, value in values.items():
+        if key != "reason" and value is not None and type(value) not in (int, float):
+            raise ValueError(f"{key} = {value!r}, expected a number")
+    return values
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Record:
     trial: Key
     cell: str
     metrics: dict[str, Any]
-    separability: dict[str, Any]
+    separability: Annotated[dict[str, Any], AfterValidator(_ratios)]
     n_scored: int
     scores_sha256: str
     provenance: dict[str, Any]
@@ -198,7 +207,7 @@ class Store:
                 return {name: arrays[name] for name in arrays.files}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
             raise RecordError(
                 f"{self.archive(trial)} is damaged ({error}); delete the trial's folder and run again"
             ) from error
