@@ -54,7 +54,7 @@ def read_document(
 
 
 def checked(
-    content: Mapping[str, Any],  # any TOML or JSON
+    content: object,  # any TOML or JSON
     model: type[_Content],
     *,
     subject: str,

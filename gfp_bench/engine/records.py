@@ -348,8 +348,8 @@ class Store:
             plan = None if data is None else plan_from_json(data)
         except RecordError as error:
             raise RecordError(
-                f"plan {path} is damaged or of another version ({error}); run the same command again to write it anew: "
-                "what is done is kept"
+                f"plan {path} is damaged or of another version ({error}); run the same command again to write it anew, "
+                "or delete it: what is done is kept"
             ) from error
         return plan and with_paths(plan, self._home.joinpath)
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from places import ROOT
 from PIL import Image
+from places import ROOT
 
 from gfp_bench.cli import main
 from gfp_bench.data.indexing import index_folder
