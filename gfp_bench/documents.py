@@ -6,11 +6,13 @@ Torch-free.
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from gfp_bench.errors import GfpBenchError, RecordError, unknown
@@ -23,6 +25,7 @@ class Document(BaseModel):
 
 
 _Document = TypeVar("_Document", bound=Document)
+_Content = TypeVar("_Content")
 
 
 def read_document(
@@ -51,15 +54,28 @@ def read_document(
 
 
 def checked(
-    content: Mapping[str, Any],  # any TOML
-    model: type[_Document],
+    content: object,  # any TOML or JSON
+    model: type[_Content],
     *,
     subject: str,
     error: type[GfpBenchError],
-) -> _Document:
-    """Return the document of some content; raises as `read_document`, with all that is wrong with the ``subject``."""
+) -> _Content:
+    """Return some content as a document or a dataclass; raises as `read_document`, with all that is wrong with it.
+
+    Args:
+        content: The content.
+        model: What it holds.
+        subject: What errors call it.
+        error: What is raised.
+
+    Raises:
+        GfpBenchError: If the model has no such keys or values; of the type ``error``.
+    """
+    if unknown_keys := _unknown_keys(content, model):
+        raise error(f"{subject}: {'; '.join(unknown_keys)}")
     try:
-        return model.model_validate(content)
+        found: _Content = _adapter(model).validate_python(content)  # type: ignore[arg-type]  # classes are hashable
+        return found
     except ValidationError as reason:
         problems = "; ".join(
             _problem(model, detail["loc"], detail["type"], detail["msg"], detail["input"]) for detail in reason.errors()
@@ -67,21 +83,39 @@ def checked(
         raise error(f"{subject}: {problems}") from reason
 
 
+@cache
+def _adapter(model: Any) -> Any:  # beartype knows no TypeAdapter[...]
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
+    return adapter
+
+
+def _unknown_keys(content: object, model: type) -> list[str]:
+    """Return a sentence for each key that a dataclass does not have, which pydantic would pass over."""
+    if not is_dataclass(model) or not isinstance(content, Mapping):
+        return []
+    names = [field.name for field in fields(model)]
+    return [str(unknown("key", str(key), names)) for key in content if key not in names]
+
+
 def read_json(file: Path) -> Any:  # whatever its writer put there
     """Return what a JSON file holds, or None if there is none.
 
     Raises:
-        RecordError: If it is damaged.
+        RecordError: If it is damaged, which includes numbers that JSON does not have.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         return None
-    except ValueError as error:  # JSON or UTF-8
+    except (ValueError, RecursionError) as error:  # JSON or UTF-8
         raise RecordError(f"{file} is no valid JSON ({error}); delete it and run again") from error
 
 
-def _problem(model: type[Document], place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _problem(model: type, place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
     """Return one of pydantic's findings in the words of the project."""
     key = ".".join(map(str, place)) or "the document"
     if kind == "extra_forbidden":

@@ -79,7 +79,7 @@ def claimed(path: Path) -> Iterator[str | None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with path.open("a+") as file:
+        with path.open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

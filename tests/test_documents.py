@@ -1,5 +1,6 @@
 """What is wrong with a document is told at once, by key, with the nearest one that is known."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +88,20 @@ def test_content_is_checked_without_a_file() -> None:
         checked({"schema": 3}, Animal, subject="this one", error=RecordError)
 
 
+def test_a_dataclass_is_a_document_too() -> None:
+    @dataclass(frozen=True)
+    class Tail:
+        length: float
+
+    assert checked({"length": 2}, Tail, subject="it", error=RecordError) == Tail(2.0)
+    with pytest.raises(RecordError, match=r"^it: unknown key 'lenght'; did you mean 'length'\?$"):
+        checked({"lenght": 2}, Tail, subject="it", error=RecordError)
+    with pytest.raises(RecordError, match=r"^it: length = 'long': input should be a valid number"):
+        checked({"length": "long"}, Tail, subject="it", error=RecordError)
+    with pytest.raises(RecordError, match=r"^it: "):
+        checked([], Tail, subject="it", error=RecordError)
+
+
 @pytest.mark.parametrize("content", [b"schema = ", b"\xff\xfe\x00"])
 def test_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "animal.toml").write_bytes(content)
@@ -104,7 +119,7 @@ def test_json_is_read_back_or_refused(tmp_path: Path) -> None:
     assert read_json(file) is None
     file.write_text('{"a": [1, null]}')
     assert read_json(file) == {"a": [1, None]}
-    for content in (b'{"a": ', b"\xff"):
+    for content in (b'{"a": ', b"\xff", b'{"a": NaN}', b'{"a": -Infinity}', b"[" * 100_000):
         file.write_bytes(content)
         with pytest.raises(RecordError, match=r"^\S+/a.json is no valid JSON \(.*\); delete it and run again$"):
             read_json(file)

@@ -69,6 +69,7 @@ class Board:
         ladders: Attacks that belong together.
         figure: Name of the file with the ladders' curves.
         notes: By an attack's label, what stands in brackets after it.
+        remarks: What else a reader has to know, a sentence each.
     """
 
     dataset: str
@@ -90,6 +91,8 @@ class Board:
         """Return what tables call a column."""
         return f"{column} ({self.notes[column]})" if self.notes.get(column) else column
 
+    remarks: tuple[str, ...] = ()
+
     @property
     def first(self) -> Place:
         """The place that ranks, where all measures are shown."""
@@ -100,6 +103,19 @@ class Board:
         """Columns after the first that stand in no ladder."""
         stepped = {attack for ladder in self.ladders for attack in ladder.attacks}
         return tuple(column for column in self.columns[1:] if column not in stepped)
+
+    @cached_property
+    def folded(self) -> bool:
+        """Whether fits are repeated on other folds."""
+        return any(result.fold for result in self.results)
+
+    @cached_property
+    def devices(self) -> Mapping[str, tuple[str, ...]]:
+        """Where each row's cells ran, sorted."""
+        found: dict[str, set[str]] = {row.title: set() for row in self.rows}
+        for result in self.results:
+            found[result.row] |= {result.device} - {""}
+        return {title: tuple(sorted(devices)) for title, devices in found.items()}
 
     @cached_property
     def immunised(self) -> bool:

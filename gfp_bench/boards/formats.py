@@ -201,13 +201,12 @@ def _facts(board: Board) -> list[str]:
         f"Ran on: {'; '.join(ran)}.",
         *([f"Ran with: {', '.join(board.provenance)}."] if board.provenance else []),
         f"Made again from its records by `{board.rederive}`.",
+        *board.remarks,
     ]
 
 
 def _devices(board: Board, row: str) -> str:
-    return (
-        ", ".join(sorted({result.device for result in board.results if result.row == row and result.device})) or "none"
-    )
+    return ", ".join(board.devices[row]) or "none"
 
 
 def _bullets(lines: Sequence[str]) -> str:
@@ -259,7 +258,7 @@ def _line(board: Board, standing: Standing, result: Result) -> dict[str, Any]:
         "condition": result.condition,
         "attack": result.column,
         "seed": result.seed,
-        **({"fold": result.fold} if any(one.fold for one in board.results) else {}),
+        **({"fold": result.fold} if board.folded else {}),
         "status": result.status,
         "reason": result.reason,
         **{f"{board.task.measures[0].key}.{name}_over_seeds": value for name, value in over_seeds.items()},

@@ -1,47 +1,35 @@
 """What the trials of a board have cost, as a table of its own: boards hold no durations. Torch-free."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from gfp_bench.engine.plan import Plan
-from gfp_bench.engine.records import Store
+from gfp_bench.engine.records import Records, Timing
+from gfp_bench.errors import RecordError
 
 
-@dataclass(frozen=True)
-class Timing:
-    """What one trial cost.
+def timing_markdown(name: str, spent: Sequence[tuple[str, Timing]], damaged: Sequence[str] = ()) -> str:
+    """Return what trials cost, each given with its row's title, as GitHub shows it.
 
-    Attributes:
-        row: The title of its row.
-        wall: Seconds from launch to end.
-        plugin: Seconds of these inside methods and attacks.
-        memory: Peak, in MB.
+    Args:
+        name: The board's.
+        spent: What is known.
+        damaged: What is not, a sentence each.
     """
-
-    row: str
-    wall: float
-    plugin: float
-    memory: float
-
-
-def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
-    """Return what the trials of each row cost, as GitHub shows it; ``name`` is the board's."""
     rows = []
-    for title in dict.fromkeys(timing.row for timing in timings):
-        own = [timing for timing in timings if timing.row == title]
-        harness = [timing.wall - timing.plugin for timing in own]
+    for title in dict.fromkeys(title for title, _ in spent):
+        own = [timing for row, timing in spent if row == title]
+        harness = [timing.wall - sum(timing.steps.values()) for timing in own]
         rows.append(
             {
                 "method": f"`{title}`",
                 "trials": str(len(own)),
                 "trial s": f"{sum(timing.wall for timing in own):.1f}",
-                "in plugins s": f"{sum(timing.plugin for timing in own):.1f}",
+                "in plugins s": f"{sum(sum(timing.steps.values()) for timing in own):.1f}",
                 "harness s": f"{sum(harness):.1f}",
                 "harness s per trial, at most": f"{max(harness):.2f}",
-                "peak memory MB": f"{max(timing.memory for timing in own):.0f}",
+                "peak memory MB": f"{max(max(timing.peak_memory, timing.peak_gpu_memory) for timing in own) / 1e6:.0f}",
             }
         )
     legend = (
@@ -49,14 +37,19 @@ def timing_markdown(name: str, timings: Sequence[Timing]) -> str:
         "out. `harness`: what a trial took outside methods and attacks."
     )
     table = tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
-    return f"# {name}: what it cost\n\n{table}\n\n{legend}\n"
+    return "\n\n".join([f"# {name}: what it cost", table, legend, *(f"Left out: {one}." for one in damaged)]) + "\n"
 
 
-def timings(plan: Plan, store: Store) -> Iterator[Timing]:
-    """Yield what the trials of a plan have cost, as far as it is known."""
+def timings(plan: Plan, store: Records) -> tuple[list[tuple[str, Timing]], list[str]]:
+    """Return what trials have cost, each with its row's title, and a sentence for each that is damaged.
+
+    No board depends on it, so that damage here stops nothing.
+    """
+    spent, damaged = [], []
     for trial in plan.trials:
-        path = store.path(trial, "timing")
-        if path.exists():
-            seconds = json.loads(path.read_text())
-            wall, memory = seconds.pop("wall"), max(seconds.pop("peak_memory"), seconds.pop("peak_gpu_memory"))
-            yield Timing(trial.row, wall, sum(seconds.values()), memory / 1e6)
+        try:
+            if timing := store.timing(trial):
+                spent.append((trial.row, timing))
+        except RecordError as error:
+            damaged.append(str(error))
+    return spent, list(dict.fromkeys(damaged))

@@ -1,5 +1,7 @@
 """The command line: the only room that prints, reads the environment and exits."""
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -38,6 +40,8 @@ def common(
 
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one line and an exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # boards are, whatever the locale
     try:
         app(prog_name="gfp-bench")
     except UsageError as error:

@@ -1,6 +1,8 @@
 """What users set for several commands alike: options, and the environment, where no option says otherwise."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,13 @@ if TYPE_CHECKING:
     from gfp_bench.data.dataset import Dataset
     from gfp_bench.data.manifest import Manifest
     from gfp_bench.engine.plan import Plan
+    from gfp_bench.engine.records import Store
+    from gfp_bench.registry.plugins import Plugins
 
+Boards = Annotated[Path, typer.Option("--boards", help="The folder of published boards.")]
+DatasetName = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
+ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
+Limit = Annotated[int | None, typer.Option(min=2, help="Images per source and split; never for a published board.")]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with plugins; repeatable.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="The results folder.")]
 
@@ -39,9 +47,54 @@ def named_manifest(name: str) -> "Manifest":
 
 
 def manifests_of(plan: "Plan") -> "dict[str, Manifest]":
-    """Return the datasets that a plan reads, by name."""
-    found = map(named_manifest, (plan.dataset, *plan.task.datasets))
-    return {manifest.name: manifest for manifest in found}
+    """Return the datasets that a plan reads, by name: from where it was given, or else by name.
+
+    Raises:
+        UsageError: If a dataset is neither there nor known by name.
+    """
+    from gfp_bench.errors import UsageError
+
+    found = {}
+    for name in (plan.dataset, *plan.task.datasets):
+        given = plan.given.datasets.get(name)
+        try:
+            manifest = named_manifest(str(given) if given and given.exists() else name)
+        except UsageError as error:
+            if given is None:
+                raise
+            raise UsageError(f"dataset {name!r} was at {given} and is gone; bring it back ({error})") from error
+        found[manifest.name] = manifest
+    return found
+
+
+def named_only(plan: "Plan", manifests: "dict[str, Manifest]") -> "Plan":
+    """Return a plan that leaves out the paths of datasets that are found by name as well, as published ones should."""
+    from gfp_bench.errors import GfpBenchError
+
+    kept = {}
+    for name, path in plan.given.datasets.items():
+        try:
+            same = named_manifest(name).digest == manifests[name].digest
+        except GfpBenchError:
+            same = False
+        if not same:
+            kept[name] = path
+    return replace(plan, given=replace(plan.given, datasets=kept))
+
+
+def kept_plan(store: "Store", dataset: str | None, protocol: str | None, limit: int | None) -> "Plan":
+    """Return the last plan that a results folder has of a dataset, a protocol and a limit; of any by default."""
+    from gfp_bench.protocols.protocol import load_protocol
+
+    name = named_manifest(dataset).name if dataset else ""
+    return store.plan(name, load_protocol(protocol).id if protocol else "", limit)
+
+
+def plugins_of(plan: "Plan", files: Sequence[Path] = ()) -> "Plugins":
+    """Return what is registered, with the files that a plan was given, as far as they exist, and others."""
+    from gfp_bench.registry.discovery import survey_plugins
+
+    return survey_plugins([*(path for path in plan.given.plugins if path.exists()), *files])
 
 
 def named_dataset(name: str) -> "Dataset":

@@ -3,14 +3,28 @@
 import json
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfp_bench.cli.options import Output, PluginFiles, cache, named_manifest, results
+from gfp_bench.cli.options import (
+    Boards,
+    DatasetName,
+    Limit,
+    Output,
+    PluginFiles,
+    ProtocolName,
+    cache,
+    kept_plan,
+    manifests_of,
+    named_manifest,
+    plugins_of,
+    results,
+)
 from gfp_bench.cli.output import ExitCode, say, stop, tell
+from gfp_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from gfp_bench.data.manifest import Manifest
@@ -18,13 +32,10 @@ if TYPE_CHECKING:
     from gfp_bench.engine.records import Store
     from gfp_bench.registry.plugins import Plugins
 
-DatasetName = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
-ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
 Methods = Annotated[
     list[str] | None, typer.Option("-m", "--method", help="name or name[key=value,...]; repeat for more.")
 ]
 Seeds = Annotated[str | None, typer.Option(help="As 0-2 or 0,2, or 'protocol' for the protocol's own.")]
-Limit = Annotated[int | None, typer.Option(min=2, help="Images per source and split; never for a published board.")]
 
 _MOST_SEEDS = 100  # per row: a slip of the finger would plan for years
 _DIGITS = 9  # of a seed
@@ -51,6 +62,10 @@ def run(
     debug: Annotated[
         bool, typer.Option("--debug", help="Run one trial in this process, without limits: breakpoints work.")
     ] = False,
+    add: Annotated[
+        str | None, typer.Option(metavar="BOARD", help="Extend a published board: its cells count as done.")
+    ] = None,
+    boards: Boards = Path("leaderboards"),
 ) -> None:
     """Run what is not done yet, then print the board. The same command again goes on where it was."""
     from gfp_bench.cli.progress import RunDisplay
@@ -59,7 +74,12 @@ def run(
 
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter(f"{device!r} is no device; expected auto, cpu or cuda", param_hint="--device")
-    plan, manifests, plugins = _requested(dataset, protocol, method, seeds, limit, plugin)
+    if add:
+        plan, manifests, plugins = _extending(
+            boards, add, (dataset, limit), protocol, method, seeds, plugin, output or results()
+        )
+    else:
+        plan, manifests, plugins = _requested(dataset, protocol, method, seeds, limit, plugin)
     options = runner.Options(
         manifests={name: manifest.file for name, manifest in manifests.items()},
         cache=cache(),
@@ -113,13 +133,16 @@ def plan_command(
 @app.command()
 def status(
     output: Output = None,
+    dataset: DatasetName = None,
+    protocol: ProtocolName = None,
+    limit: Limit = None,
     as_json: Annotated[bool, typer.Option("--json", help="One object per cell.")] = False,
 ) -> None:
-    """Say how far the last plan of a results folder is."""
+    """Say how far a plan of a results folder is, by default the last."""
     from gfp_bench.engine.records import Store
 
     store = Store(output or results())
-    plan = store.plan()
+    plan = kept_plan(store, dataset, protocol, limit)
     if as_json:
         say(json.dumps([_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells], indent=1))
         return
@@ -137,7 +160,7 @@ def _requested(
     """Return the plan that the options ask for, or the default, the datasets it reads and what is registered."""
     from gfp_bench.cli.default import load_default
     from gfp_bench.contracts.settings import parse_spec
-    from gfp_bench.engine.plan import make_plan
+    from gfp_bench.engine.plan import Given, make_plan
     from gfp_bench.protocols.protocol import load_protocol
     from gfp_bench.registry.discovery import survey_plugins
     from gfp_bench.tasks import load_task
@@ -150,7 +173,70 @@ def _requested(
     others = {name: named_manifest(name) for name in load_task(recipe.task, recipe.options).datasets}
     plugins = survey_plugins(files or ())
     plan = make_plan(manifest, recipe, specs, plugins, seeds=chosen, limit=limit, others=others)
-    return plan, {one.name: one for one in (manifest, *others.values())}, plugins
+    file = Path(protocol).absolute() if protocol and protocol.endswith(".toml") else None
+    given = Given(
+        datasets={manifest.name: manifest.file} if (dataset or default.dataset).endswith(".toml") else {},
+        protocol=file,
+        plugins=tuple(Path(file).absolute() for file in files or ()),
+    )
+    return replace(plan, given=given), {one.name: one for one in (manifest, *others.values())}, plugins
+
+
+def _extending(
+    boards: Path,
+    board: str,
+    refused: tuple[object, ...],
+    protocol: str | None,
+    methods: list[str] | None,
+    seeds: str | None,
+    files: list[Path] | None,
+    folder: Path,
+) -> "tuple[Plan, dict[str, Manifest], Plugins]":
+    """Return the plan of a published board with rows, seeds or attacks added; what is published counts as done.
+
+    Methods that are asked for are added, with the board's seeds or those asked for; seeds without methods are added to
+    every row; a protocol's file with further attacks adds these.
+    """
+    from gfp_bench.boards.publication import news
+    from gfp_bench.cli.boards import published_board
+    from gfp_bench.contracts.settings import parse_spec
+    from gfp_bench.engine.plan import make_plan
+    from gfp_bench.engine.records import Store
+    from gfp_bench.engine.replan import extended, planned_again
+    from gfp_bench.protocols.protocol import load_protocol
+
+    if any(refused):
+        raise typer.BadParameter("a published board has its own dataset, and no limit", param_hint="--add")
+    published = published_board(boards, board)
+    before = published.plan()
+    manifests = manifests_of(before)
+    plugins = plugins_of(before, files or ())
+    recipe = load_protocol(protocol) if protocol else before.protocol
+    if recipe.id != before.protocol.id:
+        raise UsageError(f"{before.name} cannot take cells of {recipe.id}; publish a board of its own")
+    if protocol and protocol.endswith(".toml"):
+        before = replace(before, given=replace(before.given, protocol=Path(protocol).absolute()))
+    known, absent = planned_again(before, recipe, manifests, plugins)
+    if absent and recipe != before.protocol:
+        raise UsageError(f"{absent[0]} cannot be planned for another protocol: its plugin is not here; give --plugin")
+    specs = [parse_spec(spec) for spec in methods or (row.title for row in known.rows)]
+    chosen = _numbers(seeds) if seeds and seeds != "protocol" else None
+    chosen = chosen or sorted({trial.seed for trial in before.trials if trial.row in _stochastic(before)}) or None
+    others = {name: manifests[name] for name in before.task.datasets}
+    asked = make_plan(manifests[before.dataset], recipe, specs, plugins, seeds=chosen, others=others)
+    given = replace(asked.given, plugins=tuple(Path(file).absolute() for file in files or ()))
+    base = before if recipe == before.protocol else known
+    plan = extended(base, replace(asked, given=given))
+    taken = Store(folder).absorb(plan, published)
+    tell(f"{taken} published cells count as done")
+    for sentence in news(published.plan(), plan):
+        tell(sentence)
+    tell(f"publish it when it is done: gfp-bench publish -o {folder} --boards {boards}")
+    return plan, manifests, plugins
+
+
+def _stochastic(plan: "Plan") -> set[str]:
+    return {row.title for row in plan.rows if row.stochastic}
 
 
 def _numbers(text: str) -> list[int]:
@@ -189,7 +275,7 @@ def _conclude(plan: "Plan", manifests: "dict[str, Manifest]", folder: Path) -> N
     board = board_of(plan, manifests, store)
     found = standings(board)
     path = write_board(board, found, plan, store, folder)
-    say(screen(board, found) if sys.stdout.isatty() else path.read_text())
+    say(screen(board, found) if sys.stdout.isatty() else path.read_text(encoding="utf-8"))
     states = [_cell_state(store, trial, cell) for trial in plan.trials for cell in trial.cells]
     counts = Counter(state["status"] for state in states)
     tell(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))

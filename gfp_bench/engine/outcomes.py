@@ -12,7 +12,7 @@ from gfp_bench.contracts.task import Outcome, Shown, Task
 from gfp_bench.data.index import rows_of
 from gfp_bench.data.manifest import Manifest, read_index
 from gfp_bench.engine.plan import Cell, Trial
-from gfp_bench.engine.records import Record, Store
+from gfp_bench.engine.records import Record, Records
 
 _LARGEST = 2.0**14  # of a fingerprint as it is stored, well inside of float16
 
@@ -43,7 +43,7 @@ class Truth:
 
 
 def outcomes(
-    store: Store, trial: Trial, task: Task, truth: Truth, cells: Sequence[Cell] | None = None
+    store: Records, trial: Trial, task: Task, truth: Truth, cells: Sequence[Cell] | None = None
 ) -> Iterator[tuple[Cell, Record, Outcome]]:
     """Yield the done cells of a trial, each with its record and what became of it.
 

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import StringConstraints
 
 from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.contracts.task import CLEAN, Evaluation, Fit, How, Task
+from gfp_bench.documents import checked
 from gfp_bench.errors import PluginError, RecordError, UsageError
 from gfp_bench.protocols.protocol import AttackUse, Protocol
 from gfp_bench.registry.declaration import MethodDeclaration, is_name
@@ -23,8 +26,14 @@ if TYPE_CHECKING:
 CORE_VERSION = 1
 """Raised by hand whenever the core's own numerics change results: splits, streams, seeds, metrics."""
 
-SCHEMA = 2
+SCHEMA = 3  # 2 kept no versions of methods and core
 """Of stored plans."""
+
+Component: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")]
+"""A name that becomes one part of a path: what is read back can never lead out of its folder."""
+
+Key: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""64 hexadecimal digits."""
 
 _FIT_TASK = "attribution"
 """Stands as ``task`` in the key of every fit, so that all tasks share the fits that they have in common.
@@ -59,12 +68,12 @@ class Cell:
         calibration: Whether thresholds come from it; no board shows it.
     """
 
-    name: str
-    key: str
+    name: Component
+    key: Key
     attack: Attack | None = None
     split: str = "test"
     sources: tuple[str, ...] = ()
-    dataset: str
+    dataset: Component
     fingerprints: int = 0
     calibration: bool = False
 
@@ -92,19 +101,19 @@ class Trial:
         broken: Whether that is its method's fault: then its cells have failed.
     """
 
-    dataset: str
-    method: str
+    dataset: Component
+    method: Component
     settings: dict[str, Setting]
     row: str
     seed: int
     fold: int = 0
-    name: str = CLEAN
+    name: Component = CLEAN
     how: How = "fit"
-    base: str | None = None
+    base: Key | None = None
     condition: Attack | None = None
     sources: tuple[str, ...]
     known: tuple[str, ...]
-    key: str
+    key: Key
     cells: tuple[Cell, ...]
     skip: str | None = None
     broken: bool = False
@@ -140,10 +149,11 @@ class Row:
         stochastic: Whether the seed matters.
         deviations: What differs from the paper, a phrase each.
         immunisation: ``refit``, or how many updates it is fine-tuned for; "" where that is not known.
+        version: The method's.
     """
 
     title: str
-    method: str
+    method: Component
     settings: dict[str, Setting]
     paper: str = ""
     weights: str = ""
@@ -152,6 +162,22 @@ class Row:
     stochastic: bool = False
     deviations: tuple[str, ...] = ()
     immunisation: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The files that a run was given, absolute, so that its command can be told and its datasets are found again.
+
+    Attributes:
+        datasets: The manifests that were given by path, by the dataset's name.
+        protocol: The protocol's file, if it was given by path.
+        plugins: Files with plugins.
+    """
+
+    datasets: dict[str, Path] = field(default_factory=dict)
+    protocol: Path | None = None
+    plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,14 +191,23 @@ class Plan:
         limit: Images per source and split, or None.
         trials: What is scheduled.
         rows: What a board says of the methods, in the order asked for.
+        core: `CORE_VERSION` of the code that made it.
+        given: The files that it was made from; they bear on no key.
     """
 
-    dataset: str
-    digest: str
+    dataset: Component
+    digest: Key
     protocol: Protocol
     limit: int | None
     trials: tuple[Trial, ...]
     rows: tuple[Row, ...] = ()
+    core: int = CORE_VERSION
+    given: Given = Given()
+
+    @property
+    def name(self) -> str:
+        """What its board's files are called; that of a limited run has a name of its own."""
+        return f"{self.dataset}-{self.protocol.id}" + (f"-limit{self.limit}" if self.limit else "")
 
     @property
     def task(self) -> Task:
@@ -313,6 +348,7 @@ def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
         stochastic=method.stochastic,
         deviations=method.deviations,
         immunisation=method.immunisation,
+        version=method.version,
     )
 
 
@@ -475,43 +511,34 @@ class _Recipe:
         }
 
 
+def with_paths(plan: Plan, change: Callable[[Path], Path]) -> Plan:
+    """Return a plan with the paths that it was given changed one by one, as for a folder that it is kept in."""
+    given = Given(
+        datasets={name: change(path) for name, path in plan.given.datasets.items()},
+        protocol=change(plan.given.protocol) if plan.given.protocol else None,
+        plugins=tuple(map(change, plan.given.plugins)),
+    )
+    return replace(plan, given=given)
+
+
 def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON, for `status` and for published boards."""
-    return {"schema": SCHEMA} | asdict(plan) | {"protocol": plan.protocol.model_dump(by_alias=True, mode="json")}
+    """Return a plan as JSON, for `status` and for results folders."""
+    given = {
+        "datasets": {name: str(path) for name, path in plan.given.datasets.items()},
+        "protocol": str(plan.given.protocol) if plan.given.protocol else None,
+        "plugins": [str(path) for path in plan.given.plugins],
+    }
+    protocol = plan.protocol.model_dump(by_alias=True, mode="json")
+    return {"schema": SCHEMA} | asdict(plan) | {"protocol": protocol, "given": given}
 
 
-def plan_from_json(data: Mapping[str, Any]) -> Plan:
-    """Return the plan that `plan_to_json` wrote.
+def plan_from_json(data: Mapping[str, Any], subject: str = "the plan") -> Plan:
+    """Return the plan that `plan_to_json` wrote; ``subject`` is what errors call it.
 
     Raises:
-        RecordError: If it has another schema.
-        KeyError, TypeError, ValueError: If it is damaged.
+        RecordError: If it has another schema, or a key, value or name that a plan cannot have.
     """
-    if data.get("schema") != SCHEMA:
-        raise RecordError(f"it has schema {data.get('schema', 1)}, expected {SCHEMA}")
-    return Plan(
-        dataset=data["dataset"],
-        digest=data["digest"],
-        protocol=Protocol.model_validate(data["protocol"]),
-        limit=data["limit"],
-        trials=tuple(_trial_from_json(trial) for trial in data["trials"]),
-        rows=tuple(Row(**row | {"deviations": tuple(row["deviations"])}) for row in data["rows"]),
-    )
-
-
-def _trial_from_json(data: Mapping[str, Any]) -> Trial:
-    changed = {
-        "condition": _attack_from_json(data["condition"]),
-        "sources": tuple(data["sources"]),
-        "known": tuple(data["known"]),
-        "cells": tuple(_cell_from_json(cell) for cell in data["cells"]),
-    }
-    return Trial(**{**data, **changed})
-
-
-def _cell_from_json(data: Mapping[str, Any]) -> Cell:
-    return Cell(**{**data, "attack": _attack_from_json(data["attack"]), "sources": tuple(data["sources"])})
-
-
-def _attack_from_json(data: Mapping[str, Any] | None) -> Attack | None:
-    return Attack(**data) if data else None
+    if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+        found = data.get("schema", 1) if isinstance(data, Mapping) else "none"
+        raise RecordError(f"{subject} has schema {found}, expected {SCHEMA}")
+    return checked({key: data[key] for key in data if key != "schema"}, Plan, subject=subject, error=RecordError)

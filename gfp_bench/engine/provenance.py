@@ -18,7 +18,7 @@ def revision() -> dict[str, Any]:
     here = Path(__file__).parent
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, encoding="utf-8", check=False)  # noqa: S603, S607
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:

@@ -401,7 +401,14 @@ def test_outcomes_that_contradict_the_recorded_metrics_are_refused() -> None:
 
 
 def test_timing_sums_over_trials() -> None:
-    text = timing_markdown("mini", [Timing("knn", 3.0, 1.0, 412.4), Timing("knn", 2.0, 1.5, 300.0)])
+    text = timing_markdown(
+        "mini",
+        [
+            ("knn", Timing(3.0, 412.4e6, 0.0, {"fit": 1.0})),
+            ("knn", Timing(2.0, 0.0, 300e6, {"fit": 1.0, "scores": 0.5})),
+        ],
+        ["timing x is broken"],
+    )
     assert lines(text, "knn")[0] == ["`knn`", "2", "5.0", "2.5", "2.5", "2.00", "412"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gfp_bench.engine.plan import Attack, Cell, Plan, Trial
+from gfp_bench.engine.plan import Attack, Cell, Given, Plan, Trial
 from gfp_bench.engine.records import Record, Store, packed
 from gfp_bench.errors import RecordError, UsageError
 from gfp_bench.protocols.protocol import load_protocol
@@ -85,6 +85,33 @@ def test_a_plan_comes_back(store: Store) -> None:
         (store.root / "plan.json").write_text(damaged)
         with pytest.raises(RecordError, match="damaged"):
             store.plan()
+
+
+def test_plans_of_other_protocols_and_limits_stand_beside_each_other(store: Store) -> None:
+    first = planned(*CELLS)
+    others = [replace(first, limit=4), replace(first, protocol=load_protocol("attribution@1"))]
+    for plan in (first, *others):
+        store.keep_plan(plan)
+    assert store.plan() == others[1]
+    assert store.plan("toy", "attribution@0") == first
+    assert store.plan("toy", "attribution@0", 4) == others[0]
+    assert store.plan("", "attribution@1") == others[1]
+    with pytest.raises(UsageError, match=r"2 plans in .* are of toy, expected one; there are toy-attribution@0, toy-"):
+        store.plan("toy")
+    with pytest.raises(
+        UsageError, match=r"no plans in .* are of else, expected one; there are toy-attribution@0-limit4"
+    ):
+        store.plan("else")
+
+
+def test_a_plan_keeps_what_it_was_given(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "data" / "toy.toml", Path("/elsewhere/mine.toml")
+    given = Given(datasets={"toy": inside}, protocol=outside, plugins=(inside,))
+    plan = replace(planned(*CELLS), given=given)
+    Store(tmp_path / "results").keep_plan(plan)
+    (tmp_path / "results").rename(tmp_path / "moved")
+    assert Store(tmp_path / "moved").plan() == plan
+    assert '"toy": "data/toy.toml"' in (tmp_path / "moved" / "plan.json").read_text()
 
 
 def test_equal_scores_are_equal_bytes() -> None:
