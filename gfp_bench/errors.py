@@ -29,6 +29,10 @@ class RecordError(GfpBenchError):
     """A stored result that is damaged or does not belong."""
 
 
+class MachineError(GfpBenchError):
+    """What is no plugin's fault: no space is left, or a file that was there when the run was planned has changed."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a ``name`` that is not among ``known``, with its nearest matches."""
     names = sorted(known)

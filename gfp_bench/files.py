@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,17 +37,38 @@ def appearing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with _held(partial) as file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        partial.replace(path)
+            partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # the system does not say where no space is left
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def _held(partial: Path) -> Iterator[BinaryIO]:
+    """Yield a new file to write to, locked for as long as it is open, so that `sweep` leaves it alone."""
+    while True:
+        with partial.open("wb") as file:
+            with suppress(OSError):  # where there are no locks, `sweep` gets none either and leaves everything
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(file.fileno(), partial):
+                yield file
+                return
+
+
+def sweep(folder: Path) -> None:
+    """Delete what `appearing` left in a folder when its process was killed; what is still written to is locked."""
+    for partial in folder.glob(".*.partial"):
+        with suppress(OSError), partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(file.fileno(), partial):
+                partial.unlink()
 
 
 @contextmanager

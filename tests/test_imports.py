@@ -15,8 +15,8 @@ CORE = ROOT / "gfp_bench"
 PLUGINS = ROOT / "plugins"
 
 LAYERS = """
-    errors files machine seeding
-    documents
+    errors files machine seeding texts
+    apart documents
     contracts
     pictures
     registry
@@ -34,9 +34,9 @@ TORCH_FREE = """
     boards.assembly boards.board boards.curves boards.formats boards.publication boards.ranking boards.tables
     boards.timing cli contracts.dataset contracts.settings contracts.task data.archives
     data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
-    documents engine.outcomes engine.plan engine.records errors files machine
+    apart documents engine.outcomes engine.plan engine.records errors files machine
     metrics.attribution metrics.confidence metrics.detection protocols.protocol
-    registry.hookspecs registry.plugins tasks zoo.recipe
+    registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
 """
 
 

@@ -104,7 +104,7 @@ def _results(plan: Plan, store: Store, truth: Truth, records: list[Record]) -> I
 
 def _missing(store: Store, trial: Trial, cell: Cell, lost: str) -> tuple[Status, str]:
     if trial.skip:
-        return "skipped", trial.skip
+        return "failed" if trial.broken else "skipped", trial.skip
     if failure := store.failure(trial, cell):
         return failure.status, failure.reason
     return "not run", lost

@@ -24,6 +24,7 @@ from gfp_bench.boards.tables import (
     short_table,
     shown,
 )
+from gfp_bench.contracts.task import COMPARED
 from gfp_bench.engine.plan import method_title
 from gfp_bench.metrics.confidence import RESAMPLES
 from gfp_bench.protocols.protocol import Ladder
@@ -48,6 +49,7 @@ _SEPARABILITY = (
     "1 is no signal; in brackets its 95 % range under permuted labels (over seeds: the mean, the widest range). It "
     "depends on n and d, the number of images per source and the dimension, so it ranks nothing across methods."
 )
+_DRAWN = f" Measured between {COMPARED} of the sources, drawn once and the same ones for every method."
 _SCREEN = 80  # columns of a terminal
 _TITLE = 32  # columns that a method's title may have there
 
@@ -149,7 +151,8 @@ def csv(board: Board, found: Sequence[Standing]) -> str:
 def _legend(board: Board) -> list[str]:
     attacked = [_IMMUNISED if board.immunised else _ATTACKED] if board.single_columns else []
     ladders = [_LADDERS] if board.ladders else []
-    separability = [_SEPARABILITY] if board.task.separability else []
+    drawn = _DRAWN if len(board.shown.sources) > COMPARED else ""
+    separability = [_SEPARABILITY + drawn] if board.task.separability else []
     return [_HEADLINE.format(measure=_headline(board)), *attacked, *ladders, _MARKS, *separability]
 
 

@@ -7,6 +7,7 @@ come first: once one of them fails the others mean nothing and are left out.
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +26,20 @@ from gfp_bench.contracts.settings import Setting
 from gfp_bench.errors import UsageError
 
 Check = Callable[[Any], None]  # of a plugin's subject
+
+
+def found_in(cls: type, settings: Mapping[str, Setting]) -> list[dict[str, Any]]:
+    """Return what the contract checks of a plugin's kind find, as JSON can hold it: the fields of each `Finding`.
+
+    Raises:
+        UsageError: If a setting is unknown or has a value that does not fit.
+    """
+    check: Any = check_generator  # each of its kind
+    if issubclass(cls, Method):
+        check = check_method
+    elif issubclass(cls, Perturbation):
+        check = check_attack
+    return [asdict(finding) for finding in check(cls, settings)]
 
 
 def check_method(

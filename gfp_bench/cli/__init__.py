@@ -7,7 +7,7 @@ import typer
 from gfp_bench import __version__
 from gfp_bench.cli import boards, data, looking, running, zoo
 from gfp_bench.cli.output import ExitCode, say, stop
-from gfp_bench.errors import GfpBenchError, UsageError
+from gfp_bench.errors import GfpBenchError, MachineError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +42,8 @@ def main() -> None:
         app(prog_name="gfp-bench")
     except UsageError as error:
         stop(ExitCode.USAGE, str(error))
+    except MachineError as error:
+        stop(ExitCode.FAILED, f"{error}; what is done is kept, the same command goes on")
     except GfpBenchError as error:
         stop(ExitCode.CHECK_FAILED, str(error))
     except OSError as error:

@@ -1,16 +1,14 @@
 """`list`, `info`, `check`, `mosaic`, `doctor`: what there is, and whether it is sound."""
 
-import inspect
 import json
 import os
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,12 +35,13 @@ def list_command(
     """List methods, attacks, generators, datasets and protocols."""
     from gfp_bench.data.catalogue import dataset_names
     from gfp_bench.protocols.protocol import protocol_names
-    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.registry.discovery import survey_plugins
+    from gfp_bench.texts import clean_line
 
-    plugins = load_plugins(plugin or ())
+    plugins = survey_plugins(plugin or ())
     if broken:
         for one in plugins.broken:
-            say(f"{one}\n{one.traceback}")
+            say("\n".join([str(one), *map(clean_line, (one.traceback or one.reason).splitlines())]))
         if not plugins.broken:
             say("no broken plugins")
         return
@@ -69,31 +68,23 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Say what a method, attack or generator is: its source, its settings, what differs from the paper."""
-    from gfp_bench.contracts.settings import described_settings
-    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.registry.discovery import survey_plugins
+    from gfp_bench.texts import clean_line
 
-    entry = load_plugins(plugin or ()).entry(name)
-    cls: Any = entry.cls
-    facts = {
-        "name": name,
-        "kind": entry.kind,
-        "version": cls.version,
-        "paper": getattr(cls, "paper", ""),
-        "origin": entry.origin,
-        "settings": {one.name: asdict(one) for one in described_settings(cls)},
-        "deviations": list(getattr(cls(), "deviations", ())),
-        "description": inspect.getdoc(inspect.getmodule(cls)) or inspect.getdoc(cls) or "",
-    }
+    plugins = survey_plugins(plugin or ())
+    entry = plugins.entry(name)
+    facts = {"name": name, "kind": entry.kind, "origin": entry.origin} | plugins.described(name)
     if as_json:
         say(json.dumps(facts, indent=1))
         return
-    say(f"{name} ({entry.kind}, version {cls.version}, {entry.origin})\n\n{facts['description']}\n")
-    for one in described_settings(cls):
-        for text, indent in ((f"{one.name} = {one.default} ({one.expected})", 2), (one.explanation, 6)):
+    description = "\n".join(map(clean_line, str(facts["description"]).splitlines()))
+    say(f"{name} ({entry.kind}, version {facts['version']}, {entry.origin})\n\n{description}\n")
+    for one in facts["settings"].values():
+        for text, indent in ((f"{one['name']} = {one['default']} ({one['expected']})", 2), (one["explanation"], 6)):
             if text:
-                say(fill(text, 80, initial_indent=" " * indent, subsequent_indent=" " * 6))
+                say(fill(clean_line(text), 80, initial_indent=" " * indent, subsequent_indent=" " * 6))
     for deviation in facts["deviations"]:
-        say(f"  deviates: {deviation}")
+        say(f"  deviates: {clean_line(deviation)}")
 
 
 @app.command()
@@ -102,17 +93,19 @@ def check(
         str, typer.Argument(help="A method, an attack or a generator: name, name[key=value,...] or name:PATH.")
     ],
     traceback: Annotated[bool, typer.Option("--traceback", help="The whole traceback of each failure.")] = False,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that a plugin which gfp-bench does not bring may take.")
+    ] = 3600,
     plugin: PluginFiles = None,
 ) -> None:
     """Run the contract checks on a plugin and say what failed, where and why."""
-    from gfp_bench.checks import by_cause, check_attack, check_generator, check_method
-    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.checks import Finding, by_cause, found_in
+    from gfp_bench.registry.discovery import survey_plugins
     from gfp_bench.zoo.training import parse_generator
 
     plain, given = parse_generator(name)
-    entry = load_plugins(plugin or ()).entry(plain)
-    checks: Any = {"method": check_method, "attack": check_attack, "generator": check_generator}  # each of its kind
-    findings: list[Finding] = checks[entry.kind](entry.cls, given)
+    plugins = survey_plugins(plugin or (), limit=timeout)
+    findings = [Finding(**one | {"cause": tuple(one["cause"])}) for one in plugins.asked(found_in, plain, given)]
     for group in by_cause(findings):
         _say_group(group, tracebacks=traceback)
     failed, untried = (sum(one.outcome == outcome for one in findings) for outcome in ("FAILED", "not checked"))
@@ -126,13 +119,15 @@ def check(
 
 def _say_group(findings: "list[Finding]", *, tracebacks: bool) -> None:
     """Print findings of one cause."""
-    first = findings[0]
-    say(f"{first.outcome}  {', '.join(finding.check for finding in findings)}" + (first.why and f": {first.why}"))
+    from gfp_bench.texts import clean_line
+
+    first, why = findings[0], "\n".join(map(clean_line, findings[0].why.splitlines()))
+    say(f"{first.outcome}  {', '.join(finding.check for finding in findings)}" + (why and f": {why}"))
     if first.place:
-        say(f"        {first.place}")
+        say(f"        {clean_line(first.place)}")
     for finding in findings if tracebacks else ():
         if finding.traceback:
-            say(f"\n{finding.check}: {finding.traceback}")
+            say("\n" + "\n".join(map(clean_line, f"{finding.check}: {finding.traceback}".splitlines())))
 
 
 @app.command("mosaic")
@@ -203,7 +198,7 @@ def doctor() -> None:
     """Say what a bug report needs: versions, devices, folders, broken plugins."""
     import torch
 
-    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.registry.discovery import survey_plugins
 
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "opencv-python-headless", "pluggy", "timm", "dask")
     say(f"gfp-bench {__version__}, Python {platform.python_version()}, {platform.platform()}")
@@ -214,7 +209,7 @@ def doctor() -> None:
     say(f"devices: {', '.join(devices) or 'cpu only'}; {len(os.sched_getaffinity(0))} cores")
     for what, folder in (("results", results()), ("cache", cache())):
         say(f"{what}: {folder} ({_room(folder)})")
-    broken = load_plugins().broken
+    broken = survey_plugins().broken
     say(f"broken plugins: {', '.join(map(str, broken)) or 'none'}")
 
 

@@ -19,6 +19,7 @@ from gfp_bench.engine.events import (
     TrialProgress,
     TrialStarted,
 )
+from gfp_bench.texts import clean
 
 
 class RunDisplay:
@@ -29,10 +30,10 @@ class RunDisplay:
         self._tasks: dict[str, TaskID] = {}  # by the trial's key
         self._bars = (
             Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[values]}"),
+                TextColumn("{task.fields[values]}", markup=False),
                 TimeElapsedColumn(),
                 console=Console(stderr=True),
                 transient=True,
@@ -68,7 +69,7 @@ class RunDisplay:
             case TrialStarted() if key not in self._tasks:
                 self._tasks[key] = bars.add_task(event.trial.title, total=None, values="")
             case TrialProgress(progress=now):
-                values = " ".join(f"{name} {value:.3g}" for name, value in now.values.items())
+                values = " ".join(f"{clean(name)} {value:.3g}" for name, value in now.values.items())
                 bars.update(self._tasks[key], completed=now.step, total=now.total or None, values=values)
             case TrialFinished() | CellsFailed() | TrialBusy() if key in self._tasks:
                 bars.remove_task(self._tasks.pop(key))

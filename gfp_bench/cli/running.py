@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gfp_bench.data.manifest import Manifest
     from gfp_bench.engine.plan import Plan
     from gfp_bench.engine.records import Store
+    from gfp_bench.registry.plugins import Plugins
 
 DatasetName = Annotated[str | None, typer.Option("-d", "--dataset", help="name[key=value,...] or a manifest's path.")]
 ProtocolName = Annotated[str | None, typer.Option("-p", "--protocol", help="name@version, or a TOML file.")]
@@ -55,7 +56,7 @@ def run(
 
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter(f"{device!r} is no device; expected auto, cpu or cuda", param_hint="--device")
-    plan, manifests = _requested(dataset, protocol, method, seeds, limit, plugin)
+    plan, manifests, plugins = _requested(dataset, protocol, method, seeds, limit, plugin)
     options = runner.Options(
         manifests={name: manifest.file for name, manifest in manifests.items()},
         cache=cache(),
@@ -66,7 +67,8 @@ def run(
         idle_timeout=idle_timeout,
         memory=int(memory * 1e9) if memory else None,
         retry_failed=retry_failed,
-        plugin_files=tuple(plugin or ()),
+        plugins=plugins,
+        digests={name: manifest.digest for name, manifest in manifests.items()},
         checkpoint_every=checkpoint_every,
     )
     for manifest in manifests.values():
@@ -98,7 +100,7 @@ def plan_command(
     from gfp_bench.engine.plan import plan_to_json
     from gfp_bench.engine.records import Store
 
-    plan, _ = _requested(dataset, protocol, method, seeds, limit, plugin)
+    plan, _, _ = _requested(dataset, protocol, method, seeds, limit, plugin)
     if as_json:
         say(json.dumps(plan_to_json(plan), indent=1))
         return
@@ -128,13 +130,13 @@ def _requested(
     seeds: str | None,
     limit: int | None,
     files: list[Path] | None,
-) -> "tuple[Plan, dict[str, Manifest]]":
-    """Return the plan that the options ask for, the default where they ask for nothing, and the datasets it reads."""
+) -> "tuple[Plan, dict[str, Manifest], Plugins]":
+    """Return the plan that the options ask for, or the default, the datasets it reads and what is registered."""
     from gfp_bench.cli.default import load_default
     from gfp_bench.contracts.settings import parse_spec
     from gfp_bench.engine.plan import make_plan
     from gfp_bench.protocols.protocol import load_protocol
-    from gfp_bench.registry.discovery import load_plugins
+    from gfp_bench.registry.discovery import survey_plugins
     from gfp_bench.tasks import load_task
 
     default = load_default()
@@ -143,9 +145,9 @@ def _requested(
     chosen = default.seeds if seeds is None else None if seeds == "protocol" else _numbers(seeds)
     recipe = load_protocol(protocol or default.protocol)
     others = {name: named_manifest(name) for name in load_task(recipe.task, recipe.options).datasets}
-    plugins = load_plugins(files or ())
+    plugins = survey_plugins(files or ())
     plan = make_plan(manifest, recipe, specs, plugins, seeds=chosen, limit=limit, others=others)
-    return plan, {one.name: one for one in (manifest, *others.values())}
+    return plan, {one.name: one for one in (manifest, *others.values())}, plugins
 
 
 def _numbers(text: str) -> list[int]:
@@ -194,14 +196,15 @@ def _causes(states: list[dict[str, Any]], folder: Path) -> list[str]:
     for (status, reason), lost in causes.items():
         more = f" and {len(lost) - 1} more cells" if len(lost) > 1 else ""
         first = lost[0]
-        lines.append(f"{status}: {first['trial']}, {first['cell']}{more}: {reason}\n  log: {folder / first['log']}")
+        log = f"\n  log: {folder / first['log']}" if "log" in first else ""
+        lines.append(f"{status}: {first['trial']}, {first['cell']}{more}: {reason}{log}")
     return lines
 
 
 def _cell_state(store: "Store", trial: Any, cell: Any) -> dict[str, Any]:  # Trial, Cell: torch-free, imported late
     state = {"trial": trial.title, "cell": cell.name, "key": cell.key}
     if trial.skip:
-        return state | {"status": "skipped", "reason": trial.skip}
+        return state | {"status": "failed" if trial.broken else "skipped", "reason": trial.skip}
     if store.record(trial, cell):
         return state | {"status": "done"}
     if failure := store.failure(trial, cell):

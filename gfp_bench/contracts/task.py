@@ -17,6 +17,9 @@ from gfp_bench.contracts.settings import Configurable
 CLEAN = "clean"
 """What boards and folders call a fit, or images, without an attack."""
 
+COMPARED = 20
+"""Sources that are compared with each other in fingerprint space: of more so many are drawn, once for all methods."""
+
 Kept: TypeAlias = Mapping[str, Shaped[np.ndarray, "..."]]
 """What a record can be derived from again: arrays by name, as a published board stores them."""
 

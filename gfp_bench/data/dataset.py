@@ -17,7 +17,7 @@ from gfp_bench.data.index import rows_of
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
 from gfp_bench.data.reader import OnProgress, read_images
 from gfp_bench.errors import DatasetError, UsageError, unknown
-from gfp_bench.files import appearing
+from gfp_bench.files import appearing, sweep
 
 
 def load_dataset(name_or_path: str | Path, *, cache: Path | None = None, folders: Sequence[Path] = ()) -> "Dataset":
@@ -128,6 +128,7 @@ class Dataset:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         try:
             self.cache.parent.mkdir(parents=True, exist_ok=True)
+            sweep(self.cache.parent)
             with appearing(self.cache) as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 for image in read_images(self.manifest, self.index, progress):

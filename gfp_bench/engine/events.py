@@ -40,9 +40,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Error:
-    """The trial has ended badly, and why, in one line."""
+    """The trial has ended badly, and why, in one line; ``machine`` if that is no plugin's fault."""
 
     reason: str
+    machine: bool = False
 
 
 Event: TypeAlias = Stake | Progress | Done | Timing | Error

@@ -5,17 +5,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.contracts.task import CLEAN, Evaluation, Fit, How, Task
-from gfp_bench.errors import RecordError, UsageError
+from gfp_bench.errors import PluginError, RecordError, UsageError
 from gfp_bench.protocols.protocol import AttackUse, Protocol
+from gfp_bench.registry.declaration import MethodDeclaration, is_name
 from gfp_bench.tasks import load_task
+from gfp_bench.texts import clean
 
 if TYPE_CHECKING:
-    from gfp_bench.contracts.method import Method
     from gfp_bench.data.manifest import Manifest
     from gfp_bench.registry.plugins import Plugins
 
@@ -87,6 +88,7 @@ class Trial:
         key: Its identity, 64 hexadecimal digits.
         cells: What it answers for, calibration first.
         skip: Why it cannot run, or None.
+        broken: Whether that is its method's fault: then its cells have failed.
     """
 
     dataset: str
@@ -104,6 +106,7 @@ class Trial:
     key: str
     cells: tuple[Cell, ...]
     skip: str | None = None
+    broken: bool = False
 
     @property
     def condition_name(self) -> str:
@@ -219,6 +222,8 @@ def make_plan(
 
     Raises:
         UsageError: If a method, an attack or a setting is unknown, or the task cannot be put to the dataset.
+        PluginError: If an attack, or a method that gfp-bench brings, is broken. Any other method that is broken has
+            trials that have failed.
     """
     recipe = _Recipe(
         manifests={"": manifest, **(others or {})},
@@ -229,20 +234,16 @@ def make_plan(
     )
     fits = recipe.fits()
     named = {name for name, _ in methods}
-    floors: list[tuple[str, Mapping[str, Setting]]] = [
-        (name, {}) for name in plugins.methods if plugins.method(name).floor and name not in named
-    ]
+    floors: list[tuple[str, Mapping[str, Setting]]] = [(name, {}) for name in plugins.floors if name not in named]
     rows: list[Row] = []
     trials: list[Trial] = []
     for name, given in [*floors, *methods]:
-        cls = plugins.method(name)
-        settings = plugins.settings(cls, given)
-        if any(row.method == name and row.settings == settings for row in rows):
+        method = _declared(plugins, name, given, [recipe.facts(sources) for sources in recipe.parts(fits)])
+        if any(row.method == name and row.settings == method.settings for row in rows):
             continue
-        method = cls(**settings)
-        row = _row(method, settings, given)
+        row = _row(method, given)
         rows.append(row)
-        for seed in (seeds if seeds is not None else protocol.seeds) if cls.stochastic else (0,):
+        for seed in (seeds if seeds is not None else protocol.seeds) if method.stochastic else (0,):
             trials += recipe.trials(method, row, seed, fits)
     return Plan(
         dataset=manifest.name,
@@ -254,14 +255,51 @@ def make_plan(
     )
 
 
-def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Setting]) -> Row:
+@dataclass(frozen=True, kw_only=True)
+class _Unplanned:
+    """What stands in a plan for a method that could not be asked what it is, and why not."""
+
+    name: str
+    settings: dict[str, Setting]
+    reason: str
+    version: int = 0
+    paper: str = ""
+    stochastic: bool = False
+    floor: bool = False
+    weights: str = ""
+    deviations: tuple[str, ...] = ()
+    incremental: bool = True
+
+
+_Declared: TypeAlias = MethodDeclaration | _Unplanned
+
+
+def _declared(
+    plugins: "Plugins", name: str, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts]
+) -> _Declared:
+    """Return what a method says of itself; one that fails at it fails alone, and so does one of a broken plugin."""
+    try:
+        return plugins.declared_method(name, given, datasets)
+    except UsageError:
+        if not plugins.broken or name in plugins.methods or not is_name(name):
+            raise
+        told = sorted((broken.reason for broken in plugins.broken), key=lambda told: name not in told)
+        reason = f"no method is called so; set aside as broken: {'; '.join(told)}"
+    except PluginError as error:
+        if not plugins.sources(name, {}):  # what gfp-bench brings has no excuse
+            raise
+        reason = str(error)
+    return _Unplanned(name=name, settings={**given}, reason=clean(reason))
+
+
+def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
     return Row(
-        title=method_title(method.name, given),
+        title=clean(method_title(method.name, given)),
         method=method.name,
-        settings=settings,
+        settings=method.settings,
         paper=method.paper,
         weights=method.weights,
-        budget=str(settings.get("budget", "")),
+        budget=clean(str(method.settings.get("budget", ""))),
         floor=method.floor,
         stochastic=method.stochastic,
         deviations=method.deviations,
@@ -269,10 +307,8 @@ def _row(method: "Method", settings: dict[str, Setting], given: Mapping[str, Set
 
 
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
-    cls = plugins.attack(use.name)
-    settings = plugins.settings(cls, use.settings)
-    cls(**settings)  # what it refuses is refused before anything runs
-    return Attack(label=use.label, name=use.name, settings=settings, version=cls.version)
+    attack = plugins.declared_attack(use.name, use.settings)  # what it refuses is refused before anything runs
+    return Attack(label=use.label, name=use.name, settings=attack.settings, version=attack.version)
 
 
 @dataclass(frozen=True)
@@ -303,18 +339,40 @@ class _Recipe:
                 )
         return fits
 
-    def trials(self, method: "Method", row: Row, seed: int, fits: Sequence[Fit]) -> Iterator[Trial]:
+    def parts(self, fits: Sequence[Fit]) -> list[tuple[str, ...]]:
+        """Return the sources that methods are asked about, each set of them once."""
+        known: dict[str, tuple[str, ...]] = {}
+        found = []
+        for fit in fits:
+            sources, known[fit.title] = self._sources(fit, known[fit.base] if fit.base is not None else None)
+            found.append(sources)
+        return list(dict.fromkeys(found))
+
+    def trials(self, method: _Declared, row: Row, seed: int, fits: Sequence[Fit]) -> Iterator[Trial]:
         """Yield a row's trials of one seed."""
         made: dict[str, Trial] = {}
+        parts = self.parts(fits)
         for fit in fits:
             base = made[fit.base] if fit.base is not None else None
-            made[fit.title] = self._trial(method, row, seed, fit, base)
+            made[fit.title] = self._trial(method, row, seed, fit, base, parts)
             yield made[fit.title]
 
-    def _trial(self, method: "Method", row: Row, seed: int, fit: Fit, base: Trial | None) -> Trial:
+    def _sources(self, fit: Fit, before: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the sources whose images a fit is given, and those known after it, if some were known before."""
+        sources = fit.sources or before or self.manifests[""].source_names
+        return sources, tuple(sorted({*before, *sources})) if before and fit.how == "arrive" else sources
+
+    def _trial(
+        self,
+        method: _Declared,
+        row: Row,
+        seed: int,
+        fit: Fit,
+        base: Trial | None,
+        parts: Sequence[tuple[str, ...]],
+    ) -> Trial:
         everything = self.manifests[""].source_names
-        sources = fit.sources or (base.known if base else everything)
-        known = tuple(sorted({*base.known, *sources})) if base and fit.how == "arrive" else sources
+        sources, known = self._sources(fit, base.known if base else None)
         condition = self.attacks[fit.condition] if fit.condition is not None else None
         identity: dict[str, Any] = {
             "core": CORE_VERSION,
@@ -344,15 +402,19 @@ class _Recipe:
             known=known,
             key=digest(identity),
             cells=(*calibration, *(self._cell(identity, evaluation) for evaluation in fit.evaluations)),
-            skip=(base.skip if base else None) or self._skip(method, fit.how, sources),
+            skip=(base.skip if base else None) or self._skip(method, fit.how, parts.index(sources)),
+            broken=isinstance(method, _Unplanned),
         )
 
-    def _skip(self, method: "Method", how: How, sources: tuple[str, ...]) -> str | None:
-        if how == "arrive" and not method.is_incremental:
+    def _skip(self, method: _Declared, how: How, part: int) -> str | None:
+        if isinstance(method, _Unplanned):
+            return method.reason
+        if how == "arrive" and not method.incremental:
             return "it cannot learn sources that arrive later (no partial_fit)"
-        return method.skip(self._facts(sources))
+        return method.skips[part]
 
-    def _facts(self, sources: tuple[str, ...]) -> DatasetFacts:
+    def facts(self, sources: tuple[str, ...]) -> DatasetFacts:
+        """Return what methods are told of the run's dataset if they get some sources only."""
         manifest = self.manifests[""]
         if sources == manifest.source_names:
             return manifest

@@ -11,15 +11,25 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from gfp_bench.apart import (
+    end_group,
+    end_with_server,
+    exit_reason,
+    has_lost_server,
+    reason,
+    server,
+    server_pid,
+    started,
+)
+from gfp_bench.engine.blame import is_machines
 from gfp_bench.engine.events import Error, Event, Stake, Timing
 from gfp_bench.engine.records import FailureKind
 from gfp_bench.engine.trial import Job, execute
-from gfp_bench.errors import GfpBenchError
 
 _POLL = 0.5  # seconds between two looks at the limits
 _LOG_HEAD, _LOG_TAIL = 1_000_000, 100_000  # bytes kept of what a trial prints
@@ -43,13 +53,14 @@ class Ending:
     """How a process ended.
 
     Attributes:
-        status: ``done`` if it came to its end.
+        status: ``done`` if it came to its end; ``machine`` if it could not, through no plugin's fault; ``orphaned`` if
+            the fork server was killed under it.
         reason: What went wrong, for people.
         stake: Keys of the cells that the step in hand would have given.
         timing: Seconds by step inside plugins, wall seconds in all, peak memory in bytes.
     """
 
-    status: Literal["done"] | FailureKind = "failed"
+    status: Literal["done", "machine", "orphaned"] | FailureKind = "failed"
     reason: str = ""
     stake: tuple[str, ...] = ()
     timing: dict[str, float] = field(default_factory=dict)
@@ -61,56 +72,40 @@ def supervise(job: Job, limits: Limits, log: Path, heard: Heard, stop: threading
     Processes come from the fork server of `warm_up`. What they print goes to ``log``, its middle left out when it is
     long.
     """
-    context = get_context("forkserver")
+    context = server()
     events, their_events = context.Pipe()
     output, their_output = context.Pipe(duplex=False)
-    process = context.Process(target=main, args=(job, their_events, their_output), daemon=True)
-    started = time.monotonic()
-    process.start()
+    begun = time.monotonic()
+    process = started(main, job, their_events, their_output)
+    parent = server_pid()
     their_events.close()
     their_output.close()
     assert process.pid is not None  # noqa: S101 - it was started
     watch = _Watch(events, output, process.sentinel, heard)
     try:
-        limit = watch.until_end(started, limits, stop)
+        limit = watch.until_end(begun, limits, stop)
         if limit:
             watch.ask_for_stack(process.pid)
     finally:
-        _end(process.pid)
+        end_group(process.pid)
         process.join()
         watch.close(log)
     ending = watch.ending
-    ending.timing["wall"] = time.monotonic() - started
+    ending.timing["wall"] = time.monotonic() - begun
     if limit:
         ending.status, ending.reason = "timeout", limit
     elif process.exitcode == 0 and watch.finished:
         ending.status = "done"
     elif not ending.reason:
-        ending.reason = _exit_reason(process.exitcode)
+        ending.reason = exit_reason(process.exitcode)
+        if has_lost_server(process, parent):
+            ending.status, ending.reason = "orphaned", "it killed its parent process, which all trials come from"
     return ending
 
 
 def warm_up() -> None:
     """Start the fork server and wait until it has loaded what every trial needs, the built-in plugins included."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["gfp_bench.engine.preload"])
-    process = context.Process(target=int)
-    process.start()
-    process.join()
-
-
-def _end(pid: int) -> None:
-    """Kill a process and whatever it started."""
-    for kill in (os.killpg, os.kill):
-        with suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-
-
-def _exit_reason(code: int | None) -> str:
-    if code is not None and code < 0:
-        hint = " (the machine may have run out of memory)" if -code == signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-code).name}{hint}"
-    return f"exited with code {code} before it was done"
+    started(int).join()
 
 
 class _Watch:
@@ -159,8 +154,9 @@ class _Watch:
         match event:
             case Stake(keys):
                 self.ending.stake = keys
-            case Error(reason):
+            case Error(reason, machine):
                 self.ending.reason = reason
+                self.ending.status = "machine" if machine else "failed"
             case Timing(seconds):
                 self.ending.timing = seconds
                 self.finished = True
@@ -190,6 +186,7 @@ class _Watch:
 def main(job: Job, events: Connection, log: Connection) -> None:
     """Run a job in a fresh process; output goes to ``log``, what happens (an `Error` at a bad end) to ``events``."""
     os.setsid()  # so that whatever a plugin starts can be ended with it
+    end_with_server()
     for stream in (1, 2):
         os.dup2(log.fileno(), stream)
     faulthandler.enable()
@@ -201,7 +198,7 @@ def main(job: Job, events: Connection, log: Connection) -> None:
         execute(job, events.send)
     except BaseException as error:
         traceback.print_exc()
-        events.send(Error(_reason(error)))
+        events.send(Error(reason(error), is_machines(error)))
         _leave(1)
     _leave(0)
 
@@ -219,8 +216,3 @@ def _die_with_runner(events: Connection) -> None:
         events.recv()
     except (EOFError, OSError):
         os._exit(1)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, GfpBenchError) and text else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,8 +28,11 @@ from gfp_bench.engine.process import Ending, Limits, supervise, warm_up
 from gfp_bench.engine.provenance import revision
 from gfp_bench.engine.records import FailureKind, Store, to_json
 from gfp_bench.engine.trial import Job, execute
-from gfp_bench.errors import UsageError
-from gfp_bench.files import write_atomically
+from gfp_bench.errors import MachineError, UsageError
+from gfp_bench.files import sweep, write_atomically
+from gfp_bench.registry.discovery import sources
+from gfp_bench.registry.plugins import Plugins, Source
+from gfp_bench.texts import clean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ class Options:
         memory: Bytes a trial on the CPU may allocate; by default what the machine has, shared by the jobs.
         retry_failed: Whether failed cells are tried again.
         plugin_files: Single-file plugins.
+        plugins: What is registered, so that a trial loads only what it needs of it; all by default.
+        digests: What identifies the content of the datasets beside the plan's own, by name.
         checkpoint_every: Seconds between two kept checkpoints of a training.
     """
 
@@ -60,6 +65,8 @@ class Options:
     memory: int | None = None
     retry_failed: bool = False
     plugin_files: tuple[Path, ...] = ()
+    plugins: Plugins | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
     checkpoint_every: float = 30.0
 
 
@@ -73,6 +80,7 @@ def run(plan: Plan, options: Options, report: Report) -> None:
 
     Raises:
         OSError: If the results folder cannot be written.
+        MachineError: If a trial could not come to its end through no plugin's fault; nothing is recorded of it.
     """
     store = Store(options.results)
     store.keep_plan(plan)
@@ -147,11 +155,21 @@ class _Run:
         for device in _devices(options):
             self.devices.put(device)
         self.slots = self.devices.qsize()
+        self.alone = self.slots == 1
+        self.suspects: SimpleQueue[Trial] = SimpleQueue()  # one of these has killed the fork server under all
 
     def execute(self, trials: Sequence[Trial]) -> None:
-        """Run trials, and those that start from the state of one as soon as that is through."""
+        """Run trials; whoever was running when the fork server was killed runs again, each of them alone."""
         warm_up()
-        pool = ThreadPoolExecutor(self.slots)
+        self._execute(trials)
+        self.alone = True
+        while not self.suspects.empty():
+            warm_up()
+            self._execute([self.suspects.get()])
+
+    def _execute(self, trials: Sequence[Trial]) -> None:
+        """Run trials, and those that start from the state of one as soon as that is through."""
+        pool = ThreadPoolExecutor(1 if self.alone else self.slots)
         try:
             submitted: dict[Future[None], Trial] = {pool.submit(self._trial, trial): trial for trial in trials}
             running = set(submitted)
@@ -206,15 +224,26 @@ class _Run:
             for cell in trial.cells:
                 self.store.forget_failure(trial, cell)
         self.store.folder(trial).mkdir(parents=True, exist_ok=True)
+        sweep(self.store.folder(trial))
+        self.store.drop(trial, "state.partial")  # of a killed run; ours alone, since the trial is claimed
         limits = Limits(self.options.timeout, self.options.idle_timeout)
-        log = self.store.path(trial, "log")
+        state, log = self.store.path(trial, "state"), self.store.path(trial, "log")
+        is_fitted = state.exists()
         ending = supervise(self.job(trial, device), limits, log, lambda event: self.heard(trial, event), self.stop)
         if self.stop.is_set():
+            return False
+        if ending.status == "machine":
+            raise MachineError(f"{trial.title}: {clean(ending.reason)}")
+        if ending.status == "orphaned" and not self.alone:
+            if not is_fitted and state.exists():  # by whoever did it, maybe: then it shall do it again
+                self.store.drop(trial, "state")
+            self.suspects.put(trial)
             return False
         if ending.status == "done":
             write_atomically(self.store.path(trial, "timing"), to_json(ending.timing))
             self.report(TrialFinished(trial))
             return False
+        self.store.drop(trial, "state.partial")
         self._failed(trial, ending)
         return True
 
@@ -233,13 +262,14 @@ class _Run:
         badly has lost a cell or kept one, so there is an end.
         """
         kind: FailureKind = "timeout" if ending.status == "timeout" else "failed"
+        told = clean(ending.reason)
         waiting = [(trial, cell) for cell in self.store.pending(trial)] or [
             (other, cell) for other in _family(self.plan, trial)[1:] for cell in self.store.pending(other)
         ]
         lost = [(other, cell) for other, cell in waiting if not ending.stake or cell.key in ending.stake]
         for other, pairs in groupby(lost, key=lambda pair: pair[0]):
             cells: list[Cell] = [cell for _, cell in pairs]
-            reason = ending.reason if other is trial else f"{trial.name}, fitted again: {ending.reason}"
+            reason = told if other is trial else f"{trial.name}, fitted again: {told}"
             for cell in cells:
                 self.store.fail(other, cell, kind, reason)
             self.report(CellsFailed(other, tuple(cell.name for cell in cells), kind, reason))
@@ -256,11 +286,21 @@ class _Run:
             results=options.results,
             device=device,
             limit=self.plan.limit,
-            plugin_files=options.plugin_files,
+            sources=self._sources(trial),
+            digests={**options.digests, self.plan.dataset: self.plan.digest},
             memory=options.memory or int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self.slots),
             checkpoint_every=options.checkpoint_every,
             revision=self.revision,
         )
+
+    def _sources(self, trial: Trial) -> tuple[Source, ...]:
+        """Return where the trial's method and attacks come from: a broken plugin of another row is none of these."""
+        if self.options.plugins is None:
+            return tuple(sources(self.options.plugin_files))
+        attacks = [trial.condition, *(cell.attack for cell in trial.cells)]
+        named = [(trial.method, trial.settings), *((one.name, one.settings) for one in attacks if one)]
+        found = (source for name, settings in named for source in self.options.plugins.sources(name, settings))
+        return tuple(dict.fromkeys(found))
 
 
 def _devices(options: Options) -> list[str]:

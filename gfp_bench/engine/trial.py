@@ -22,19 +22,19 @@ from gfp_bench.contracts.method import Method
 from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.task import Outcome
 from gfp_bench.contracts.types import Images
-from gfp_bench.data.dataset import load_dataset
+from gfp_bench.data.dataset import Dataset, load_dataset
 from gfp_bench.engine.events import Done, Send, Stake, Timing
 from gfp_bench.engine.monitor import TrialMonitor
 from gfp_bench.engine.outcomes import Truth, outcomes, packed_fingerprints
 from gfp_bench.engine.plan import Attack, Cell, Trial
 from gfp_bench.engine.provenance import provenance
 from gfp_bench.engine.records import Record, Store, packed
-from gfp_bench.errors import PluginError
+from gfp_bench.errors import MachineError, PluginError
 from gfp_bench.machine import keep_freed_memory
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
 from gfp_bench.protocols.protocol import Protocol
-from gfp_bench.registry.discovery import load_plugins
-from gfp_bench.registry.plugins import Plugins
+from gfp_bench.registry.discovery import load_only
+from gfp_bench.registry.plugins import Plugins, Source
 from gfp_bench.seeding import seed_of, seeded
 from gfp_bench.tasks import load_task
 
@@ -52,7 +52,8 @@ class Job:
         results: The results folder.
         device: ``cpu`` or ``cuda:<n>``.
         limit: Images per source and split, or None.
-        plugin_files: Single-file plugins.
+        sources: Where the plugins that it needs come from, beside those that gfp-bench brings.
+        digests: What identifies the content of each dataset as it was planned, by name.
         memory: Bytes that a trial on the CPU may allocate, or None.
         checkpoint_every: Seconds between two kept checkpoints.
         revision: The code's git revision and whether it was changed, for the record.
@@ -66,7 +67,8 @@ class Job:
     results: Path
     device: str
     limit: int | None
-    plugin_files: tuple[Path, ...]
+    sources: tuple[Source, ...]
+    digests: Mapping[str, str]
     memory: int | None
     checkpoint_every: float
     revision: dict[str, Any]
@@ -86,7 +88,7 @@ def execute(job: Job, send: Send) -> None:
         keys = tuple(cell.key for cell in pending)
         send(Stake(keys))
         clock = _Clock()
-        run = _TrialRun(job, store, load_plugins(job.plugin_files), clock, send)
+        run = _TrialRun(job, store, load_only(job.sources), clock, send)
         if not store.path(job.trial, "state").exists():
             run.fit()
         for cell in pending:
@@ -131,6 +133,8 @@ class _TrialRun:
         self.monitor = TrialMonitor(checkpoint, self.send, self.job.checkpoint_every)
         self._task = load_task(self.job.protocol.task, self.job.protocol.options)
         self._data = {name: load_dataset(file, cache=self.job.cache) for name, file in self.job.manifests.items()}
+        for name, data in self._data.items():
+            _as_planned(data, self.job.digests[name])
         self._truth = Truth({name: data.manifest for name, data in self._data.items()}, self.job.limit)
 
     def fit(self) -> None:
@@ -244,7 +248,11 @@ class _TrialRun:
             return {}
         permutations = PERMUTATIONS if cell.attack is None and self.job.trial.condition is None else 0
         seed = self.job.protocol.attack_seed
-        return asdict(separability(features, labels, len(cell.sources), seed=seed, permutations=permutations))
+        return asdict(
+            separability(
+                features, labels, len(cell.sources), seed=seed, permutations=permutations, tick=self.monitor.tick
+            )
+        )
 
     @cached_property
     def _calibration(self) -> Outcome | None:
@@ -275,12 +283,21 @@ class _TrialRun:
 
     def _keep(self, method: Method) -> None:
         state = self.store.path(self.job.trial, "state")
-        partial = state.with_name(f"{state.name}.partial")
+        partial = self.store.path(self.job.trial, "state.partial")
         partial.mkdir(exist_ok=True)
         with self.clock("save"):
             method.save(partial)
         partial.replace(state)
         self.store.drop(self.job.trial, "checkpoint")
+
+
+def _as_planned(data: Dataset, digest: str) -> None:
+    """Refuse a dataset that is not the one that the run was planned with: its numbers would stand under false keys."""
+    if data.digest != digest:
+        raise MachineError(
+            f"dataset {data.name!r} ({data.manifest.file}) has digest {data.digest[:12]}, but the run was planned with "
+            f"{digest[:12]}: its manifest was edited since; bring it back, or run the same command to plan anew"
+        )
 
 
 class _Timed(Perturbation):

@@ -1,12 +1,23 @@
 """Names -> plugin classes, with where each came from. Torch-free."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from gfp_bench.contracts.settings import resolved_settings
+from gfp_bench.contracts.dataset import DatasetFacts
+from gfp_bench.contracts.settings import Setting, resolved_settings
+from gfp_bench.documents import checked
 from gfp_bench.errors import PluginError, UsageError, unknown
+from gfp_bench.registry.declaration import (
+    NAME,
+    AttackDeclaration,
+    MethodDeclaration,
+    declared_attack,
+    declared_method,
+    described,
+)
 
 if TYPE_CHECKING:
     from gfp_bench.contracts.attack import Perturbation
@@ -15,16 +26,61 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["method", "attack", "generator"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # becomes part of file names, also where case does not count
+_WORD = re.compile(NAME)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where plugins come from that gfp-bench does not bring.
+
+    Attributes:
+        origin: In words.
+        file: A single file, absolute, or None.
+        point: Name and value of an entry point, or None.
+        distribution: What set the entry point, or the file.
+        version: The distribution's.
+    """
+
+    origin: str
+    file: Path | None = None
+    point: tuple[str, str] | None = None
+    distribution: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered class and where it came from, in words."""
+    """A registered class and where it came from, in words; all that gfp-bench does not bring has a source too."""
 
     kind: Kind
     cls: type
     origin: str
+    source: Source | None = None
+
+    @property
+    def name(self) -> str:
+        """What the class calls itself; raises as `checked_name`."""
+        return checked_name(self.kind, self.cls)
+
+    @property
+    def floor(self) -> bool:
+        """Whether it is a method that every plan includes."""
+        return self.kind == "method" and bool(getattr(self.cls, "floor", False))
+
+
+@dataclass(frozen=True)
+class ForeignEntry:
+    """What a source registered in a process of its own: nothing of it is loaded in this one."""
+
+    kind: Kind
+    name: str
+    floor: bool
+    origin: str
+    source: Source
+
+
+Ask: TypeAlias = Callable[..., Any]
+"""Has a question put to some plugins in a process of its own; see `gfp_bench.registry.discovery.ask`."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +93,7 @@ class Broken:
     traceback: str
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".rstrip()
 
 
 class Plugins:
@@ -47,19 +103,22 @@ class Plugins:
         broken: What was set aside.
     """
 
-    def __init__(self, entries: Iterable[Entry] = (), broken: Iterable[Broken] = ()) -> None:
-        """Index the classes by name.
+    def __init__(
+        self, entries: Iterable[Entry | ForeignEntry] = (), broken: Iterable[Broken] = (), ask: Ask | None = None
+    ) -> None:
+        """Index what is registered by name; ``ask`` is for those that are not loaded here.
 
         Raises:
             PluginError: If two of them have one name; the message has both origins.
         """
         self.broken = tuple(broken)
-        self._entries: dict[str, Entry] = {}
+        self._ask = ask
+        self._entries: dict[str, Entry | ForeignEntry] = {}
         for entry in entries:
             self._add(entry)
 
-    def _add(self, entry: Entry) -> None:
-        name = checked_name(entry.kind, entry.cls)
+    def _add(self, entry: Entry | ForeignEntry) -> None:
+        name = entry.name
         if name in self._entries:
             raise PluginError(
                 f"two plugins are named {name!r}: {self._entries[name].origin} and {entry.origin}; "
@@ -92,23 +151,90 @@ class Plugins:
         Raises:
             UsageError: If there is none; the message has the nearest names and the broken distributions.
         """
-        return self._find(name, "method").cls
+        found: type[Method] = self._loaded(name, "method")
+        return found
 
     def attack(self, name: str) -> "type[Perturbation]":
         """Return the attack of that name; raises like `method`."""
-        return self._find(name, "attack").cls
+        found: type[Perturbation] = self._loaded(name, "attack")
+        return found
 
     def generator(self, name: str) -> "type[Generator]":
         """Return the generator of that name; raises like `method`."""
-        return self._find(name, "generator").cls
+        found: type[Generator] = self._loaded(name, "generator")
+        return found
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> Entry | ForeignEntry:
         """Return what is registered under a name, whatever its kind; raises like `method`."""
         return self._find(name, None)
 
+    @property
+    def floors(self) -> tuple[str, ...]:
+        """The sorted names of the methods that every plan includes."""
+        return tuple(name for name in self.methods if self._entries[name].floor)
+
     settings = staticmethod(resolved_settings)
 
-    def _find(self, name: str, kind: Kind | None) -> Entry:
+    def declared_method(
+        self, name: str, given: Mapping[str, Setting], datasets: Sequence[DatasetFacts] = ()
+    ) -> MethodDeclaration:
+        """Return what a method with some settings says of itself, and whether it can run on some datasets.
+
+        Raises:
+            UsageError: If there is no such method, or it has no such settings.
+            PluginError: If it is none that gfp-bench brings and fails or breaks the contract.
+        """
+        entry = self._find(name, "method")
+        content = self._asked(declared_method, entry, given, datasets)
+        return _named(checked(content, MethodDeclaration, subject=f"method {name!r}", error=PluginError), name)
+
+    def declared_attack(self, name: str, given: Mapping[str, Setting]) -> AttackDeclaration:
+        """Return what an attack with some settings says of itself; raises like `declared_method`."""
+        content = self._asked(declared_attack, self._find(name, "attack"), given)
+        return _named(checked(content, AttackDeclaration, subject=f"attack {name!r}", error=PluginError), name)
+
+    def described(self, name: str) -> dict[str, Any]:
+        """Return what a plugin says of itself, of whatever kind; raises like `declared_method`."""
+        return dict(self._asked(described, self._find(name, None), {}))
+
+    def asked(self, work: Callable[..., Any], name: str, given: Mapping[str, Setting], *rest: object) -> Any:
+        """Return what ``work`` returns of a plugin's class, settings and the rest: JSON; raises like `declared_method`.
+
+        It is called here unless the plugin, or one that its settings name, is loaded in a process of its own only.
+        """
+        return self._asked(work, self._find(name, None), given, *rest)
+
+    def sources(self, name: str, settings: Mapping[str, Setting]) -> tuple[Source, ...]:
+        """Return where a plugin and those that its settings name, as a combination of attacks does, come from.
+
+        What gfp-bench brings comes from no source.
+        """
+        found = (entry.source for entry in self._named(name, settings))
+        return tuple(dict.fromkeys(source for source in found if source is not None))
+
+    def _named(self, name: str, settings: Mapping[str, Setting]) -> list[Entry | ForeignEntry]:
+        texts = [name, *(value for value in settings.values() if isinstance(value, str))]
+        words = {word for text in texts for word in _WORD.findall(text)}
+        return [self._entries[word] for word in sorted(words & self._entries.keys())]
+
+    def _asked(
+        self, work: Callable[..., Any], entry: Entry | ForeignEntry, given: Mapping[str, Setting], *rest: object
+    ) -> Any:
+        if isinstance(entry, Entry) and all(isinstance(one, Entry) for one in self._named(entry.name, given)):
+            return work(entry.cls, given, *rest)
+        assert self._ask is not None  # noqa: S101 - who brings foreign entries says how they are asked
+        try:
+            return self._ask(work, self.sources(entry.name, given), entry.name, given, *rest)
+        except PluginError as error:
+            raise PluginError(f"{entry.kind} {entry.name!r} ({entry.origin}): {error}") from error
+
+    def _loaded(self, name: str, kind: Kind) -> Any:  # a class of that kind
+        entry = self._find(name, kind)
+        if isinstance(entry, Entry):
+            return entry.cls
+        raise PluginError(f"{kind} {name!r} ({entry.origin}) is not loaded in this process; use load_plugins")
+
+    def _find(self, name: str, kind: Kind | None) -> Entry | ForeignEntry:
         known = self._entries if kind is None else self.names(kind)
         if name in known:
             return self._entries[name]
@@ -119,6 +245,16 @@ class Plugins:
         raise error
 
 
+_Declaration = TypeVar("_Declaration", bound=AttackDeclaration)
+
+
+def _named(declaration: _Declaration, name: str) -> _Declaration:
+    """Return what a plugin declares, unless it calls itself something else than its class does."""
+    if declaration.name != name:
+        raise PluginError(f"plugin {name!r} calls itself {declaration.name!r} once it is made; let it keep its name")
+    return declaration
+
+
 def checked_name(kind: str, cls: type) -> str:
     """Return the name that a plugin class declares.
 
@@ -126,10 +262,11 @@ def checked_name(kind: str, cls: type) -> str:
         PluginError: If its name cannot be part of a file name, or its version is not a positive integer.
     """
     name, version = getattr(cls, "name", None), getattr(cls, "version", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _WORD.fullmatch(name):
         raise PluginError(
-            f"{kind} class {cls.__qualname__} has the name {name!r}, expected lower-case letters, digits, '.', '_', '-'"
+            f"{kind} class {cls.__qualname__} has the name {name!r}, expected lower-case letters, digits, '.', '_', "
+            "'-', at most 64 of them"
         )
-    if type(version) is not int or version < 1:
+    if type(version) is not int or not 1 <= version < 2**31:
         raise PluginError(f"{kind} {name!r} has the version {version!r}, expected an integer from 1")
     return name

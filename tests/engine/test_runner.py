@@ -1,5 +1,6 @@
 """The engine, fault by fault: each guarantee of a run, with real processes."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,15 @@ import pytest
 from places import SUPPORT
 
 from gfp_bench.contracts.settings import Setting
-from gfp_bench.data.manifest import Manifest
+from gfp_bench.data.manifest import Manifest, read_manifest
 from gfp_bench.engine.events import CellDone, CellsFailed, RunEvent, TrialBusy, TrialProgress, TrialStarted
 from gfp_bench.engine.plan import Plan, make_plan
 from gfp_bench.engine.records import Store
 from gfp_bench.engine.runner import Options, debug, run
-from gfp_bench.errors import UsageError
+from gfp_bench.errors import MachineError, UsageError
 from gfp_bench.protocols.protocol import AttackUse, load_protocol
-from gfp_bench.registry.discovery import Plugins, load_plugins
+from gfp_bench.registry.discovery import load_plugins
+from gfp_bench.registry.plugins import Plugins, Source
 
 FAULTS = SUPPORT / "faults.py"
 PROTOCOL = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),), "seeds": (0,)})
@@ -203,6 +205,87 @@ def test_a_gpu_gives_what_the_cpu_gives(planned: Callable[..., Plan], options: O
             assert second is not None
             assert first.metrics == second.metrics
             assert second.provenance["device"] != "cpu"
+
+
+CLEAN = PROTOCOL.model_copy(update={"attacks": ()})
+
+
+def test_whoever_kills_the_parent_of_all_trials_fails_alone(
+    planned: Callable[..., Plan], options: Options, tmp_path: Path
+) -> None:
+    plan = planned("kills-its-parent", "innocent", protocol=CLEAN, mark=str(tmp_path / "mark"))
+    executed(plan, replace(options, jobs=2, idle_timeout=60.0))
+    states = {trial.method: (Store(options.results).record(trial, trial.cells[0]), trial) for trial in plan.trials}
+    assert states["innocent"][0] is not None
+    assert reasons(plan, options) == ["it killed its parent process, which all trials come from"]
+
+
+def test_a_full_disk_is_nobodys_failure(planned: Callable[..., Plan], options: Options, tmp_path: Path) -> None:
+    plan = planned("disk-full", protocol=CLEAN, mark=str(tmp_path / "mark"))
+    with pytest.raises(MachineError, match=r"disk-full.* clean seed 0: OSError: \[Errno 28\] No space left on device"):
+        executed(plan, options)
+    assert reasons(plan, options) == []
+    (tmp_path / "mark").write_text("")
+    assert CellDone in kinds(executed(plan, options)), "the same command goes on"
+
+
+def test_a_plugin_that_blames_the_machine_is_to_blame(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("blames-the-machine", "brightness", protocol=CLEAN)
+    assert CellDone in kinds(executed(plan, options))
+    assert reasons(plan, options) == ["no space is left, believe me"]
+
+
+@pytest.mark.parametrize("what", ["image", "index", "view", "plugin"])
+def test_a_dataset_or_a_plugin_that_changed_since_the_plan_stops_the_run(
+    toy: Manifest, plugins: Plugins, options: Options, tmp_path: Path, what: str
+) -> None:
+    for file in (toy.file, toy.index_file, FAULTS):
+        shutil.copy(file, tmp_path / file.name)
+    shutil.copytree(toy.root, tmp_path / "toy")
+    manifest = read_manifest(tmp_path / "toy.toml")
+    made = make_plan(manifest, CLEAN, [("brightness", {})], plugins)
+    plan = replace(made, trials=tuple(trial for trial in made.trials if trial.method == "brightness"))
+    changed = {
+        "image": tmp_path / "toy" / "test" / "real" / "3.png",
+        "index": manifest.index_file,
+        "view": manifest.file,
+        "plugin": tmp_path / FAULTS.name,
+    }[what]
+    kept = changed.read_bytes()
+    if what == "view":
+        changed.write_text(kept.decode().replace("[view]\n", "[view]\nconvert = true\n"))
+    else:
+        changed.unlink()
+    here = replace(
+        options,
+        manifests={toy.name: manifest.file},
+        cache=tmp_path / "cache",
+        plugin_files=(),
+        plugins=Plugins([replace(plugins.entry("brightness"), source=Source("", file=tmp_path / FAULTS.name))]),
+    )
+    word = {
+        "image": "real/3.png: cannot be read",
+        "index": "toy.parquet cannot be read",
+        "view": "but the run was planned",
+    }
+    with pytest.raises(MachineError, match=word.get(what, "faults.py is gone")):
+        executed(plan, here)
+    assert not [*options.results.rglob("*.failed.json"), *options.results.rglob("clean-*.npz")]
+    changed.write_bytes(kept)
+    assert CellDone in kinds(executed(plan, here)), "the same command goes on"
+
+
+def test_a_failed_save_leaves_nothing(planned: Callable[..., Plan], options: Options) -> None:
+    plan = planned("saves-half", protocol=CLEAN)
+    left = Store(options.results).path(plan.trials[0], "state.partial")
+    left.mkdir(parents=True)
+    (left / "old.npy").write_bytes(b"of a killed run")
+    torn = left.with_name(".clean-0.npz.1.partial")
+    torn.write_bytes(b"likewise")
+    executed(plan, options)
+    assert reasons(plan, options) == ["RuntimeError: no more"]
+    assert not left.exists()
+    assert not torn.exists()
 
 
 def test_cuda_where_there_is_none(

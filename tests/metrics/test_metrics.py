@@ -248,3 +248,37 @@ def test_features_that_are_not_finite_are_refused() -> None:
     features[2, 1] = np.nan
     with pytest.raises(PluginError, match="1 values that are not finite"):
         separability(features, labels, 3, seed=0)
+
+
+def test_of_many_sources_twenty_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that time and memory have an end; which ones is drawn once, whatever the features."""
+    asked: list[int] = []
+    ticks: list[None] = []
+
+    def counted(features: np.ndarray, parts: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        asked.append(len(pairs))
+        return moment_distances(features, parts, pairs)
+
+    monkeypatch.setattr(metrics.separability, "moment_distances", counted)
+    labels = np.repeat(np.arange(130), 8)
+    near = np.random.default_rng(0).normal(size=(len(labels), 2))
+    found = separability(near, labels, 130, seed=0, permutations=3, tick=lambda: ticks.append(None))
+    assert max(asked) == 190 + 20  # the pairs of 20 sources, and each with itself
+    assert (found.n, len(ticks)) == (8, 20 + 3)
+    far = near + 100 * labels[:, None]
+    chosen = _chosen_by(far, labels)
+    assert len(chosen) == 20
+    others = np.where(np.isin(labels, chosen), 0.0, 1e6)[:, None]
+    assert separability(near + others, labels, 130, seed=0, permutations=3) == found
+
+
+def _chosen_by(features: np.ndarray, labels: np.ndarray) -> list[int]:
+    """Return the sources that count: those without which the ratio is another."""
+    whole = separability(features, labels, 130, seed=0, permutations=0)
+    return [k for k in range(130) if _without(features, labels, k) != whole.fdr]
+
+
+def _without(features: np.ndarray, labels: np.ndarray, source: int) -> float | None:
+    moved = features.copy()
+    moved[labels == source] += 7.0
+    return separability(moved, labels, 130, seed=0, permutations=0).fdr

@@ -7,10 +7,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from gfp_bench import SILENT, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
+from gfp_bench import SILENT, Images, ImageSet, Method, Monitor, Register, Scores, files, hookimpl
+from gfp_bench.errors import MachineError
 
 
 class Brightness(Method):
@@ -148,6 +150,80 @@ class FillsDisk(Brightness):
         return super().scores(images)
 
 
+class DiskFull(Brightness):
+    """Is asked for scores while another process fills the disk: our own code finds no space."""
+
+    name = "disk-full"
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+
+    def scores(self, images: Images) -> Scores:
+        if not Path(self.mark).exists():
+            code = f"def fsync(descriptor): raise OSError({errno.ENOSPC}, 'No space left on device')"
+            found: dict[str, Any] = {}
+            exec(compile(code, files.__file__, "exec"), found)
+            os.fsync = found["fsync"]
+        return super().scores(images)
+
+
+class BlamesTheMachine(Brightness):
+    name = "blames-the-machine"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        raise MachineError("no space is left, believe me")
+
+
+class KillsItsParent(Brightness):
+    """Kills the process that all trials come from, once there is a file."""
+
+    name = "kills-its-parent"
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        while not Path(self.mark).exists():
+            time.sleep(0.05)
+            monitor.progress(0, 1)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+class StepsMarked(Brightness):
+    """Says by a file that it has begun, and takes its time."""
+
+    name = "innocent"
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        Path(self.mark).write_text("")
+        time.sleep(1.0)
+        super().fit(train, val, rng=rng, monitor=monitor)
+
+
+class SavesHalf(Brightness):
+    name = "saves-half"
+
+    def save(self, folder: Path) -> None:
+        (folder / "half.npy").write_bytes(bytes(10**6))
+        raise RuntimeError("no more")
+
+
+class Awkward(Brightness):
+    """Says of everything what no format should print."""
+
+    name = "awkward"
+    deviations = ("a | b", "c\n\n# Heading\n\n| rank |\n|---|\n| 1 |", "`x` <img src=x onerror=alert(1)> [y](http://z)")
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        time.sleep(0.6)
+        monitor.progress(1, 10, **{"[bold]\x1b[31m": 1.0})
+        raise RuntimeError("\udcff `code` | **d** \n\n# H <script>alert(1)</script> \\end{tabular} ](x) \x1b[31m \x00")
+
+
 class WrongShape(Brightness):
     name = "wrong-shape"
 
@@ -198,6 +274,7 @@ def register_methods(register: Register) -> None:
     for method in (
         Brightness, Raises, RaisesOnce, FillsDisk,
         FitsOnce, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
-        WrongShape, WritesToInput, Skips, Steps,
+        WrongShape, WritesToInput, Skips, Steps, DiskFull, BlamesTheMachine, KillsItsParent, StepsMarked,
+        SavesHalf, Awkward,
     ):  # fmt: skip
         register(method)

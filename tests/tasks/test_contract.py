@@ -23,7 +23,7 @@ from gfp_bench.engine.records import Record, Store
 from gfp_bench.engine.trial import Job, execute
 from gfp_bench.errors import UsageError
 from gfp_bench.protocols.protocol import AttackUse, load_protocol
-from gfp_bench.registry.discovery import load_plugins
+from gfp_bench.registry.discovery import load_plugins, sources
 from gfp_bench.tasks import load_task
 
 PLUGIN = SUPPORT / "incremental.py"
@@ -52,7 +52,8 @@ class Ran:
         for trial in plan.trials:
             job = Job(
                 trial=trial, base=by_key[trial.base] if trial.base else None, protocol=plan.protocol, manifests=files,
-                cache=cache, results=results, device="cpu", limit=None, plugin_files=(PLUGIN,), memory=None,
+                cache=cache, results=results, device="cpu", limit=None, sources=tuple(sources([PLUGIN])),
+                digests={name: manifest.digest for name, manifest in manifests.items()}, memory=None,
                 checkpoint_every=30.0, revision={"version": "1", "revision": None, "dirty": False},
             )  # fmt: skip
             execute(job, lambda event: None)
