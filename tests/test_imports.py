@@ -36,7 +36,7 @@ TORCH_FREE = """
     data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
     apart documents engine.outcomes engine.plan engine.records errors files machine
     metrics.attribution metrics.confidence metrics.detection protocols.protocol
-    registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
+    registry.code registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
 """
 
 

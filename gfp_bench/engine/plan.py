@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,6 +41,7 @@ class Attack:
     name: str
     settings: dict[str, Setting]
     version: int
+    code: str = ""  # a checksum of the single file that it comes from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,8 @@ class Row:
         floor: Whether it is a mark to be above rather than a contender.
         stochastic: Whether the seed matters.
         deviations: What differs from the paper, a phrase each.
+        code: A checksum of the single files that it comes from, or "".
+        weight_files: The sha256 of each file with trained weights that it reads.
     """
 
     title: str
@@ -149,6 +152,8 @@ class Row:
     floor: bool = False
     stochastic: bool = False
     deviations: tuple[str, ...] = ()
+    code: str = ""
+    weight_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +246,7 @@ def make_plan(
         method = _declared(plugins, name, given, [recipe.facts(sources) for sources in recipe.parts(fits)])
         if any(row.method == name and row.settings == method.settings for row in rows):
             continue
-        row = _row(method, given)
+        row = _row(method, given, plugins.code(name, method.settings))
         rows.append(row)
         for seed in (seeds if seeds is not None else protocol.seeds) if method.stochastic else (0,):
             trials += recipe.trials(method, row, seed, fits)
@@ -268,6 +273,7 @@ class _Unplanned:
     floor: bool = False
     weights: str = ""
     deviations: tuple[str, ...] = ()
+    weight_files: Mapping[str, str] = field(default_factory=dict)
     incremental: bool = True
 
 
@@ -292,7 +298,7 @@ def _declared(
     return _Unplanned(name=name, settings={**given}, reason=clean(reason))
 
 
-def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
+def _row(method: _Declared, given: Mapping[str, Setting], code: str) -> Row:
     return Row(
         title=clean(method_title(method.name, given)),
         method=method.name,
@@ -303,12 +309,21 @@ def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
         floor=method.floor,
         stochastic=method.stochastic,
         deviations=method.deviations,
+        code=code,
+        weight_files=method.weight_files,
     )
+
+
+def _content(row: Row) -> dict[str, Any]:
+    """Return what decides a method's results besides its version, which nobody raises for a single file."""
+    code = {"code": row.code} if row.code else {}
+    return code | ({"weights": sorted(row.weight_files.values())} if row.weight_files else {})
 
 
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     attack = plugins.declared_attack(use.name, use.settings)  # what it refuses is refused before anything runs
-    return Attack(label=use.label, name=use.name, settings=attack.settings, version=attack.version)
+    code = plugins.code(use.name, attack.settings)
+    return Attack(label=use.label, name=use.name, settings=attack.settings, version=attack.version, code=code)
 
 
 @dataclass(frozen=True)
@@ -379,7 +394,7 @@ class _Recipe:
             "task": _FIT_TASK,
             "data": self.manifests[""].digest,
             "limit": self.limit,
-            "method": {"name": row.method, "version": method.version, "settings": row.settings},
+            "method": {"name": row.method, "version": method.version, "settings": row.settings} | _content(row),
             "seed": seed,
             "condition": self._identity(condition),
         }
@@ -455,7 +470,7 @@ class _Recipe:
             "version": attack.version,
             "settings": attack.settings,
             "seed": self.protocol.attack_seed,
-        }
+        } | ({"code": attack.code} if attack.code else {})
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

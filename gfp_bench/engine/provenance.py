@@ -12,25 +12,32 @@ from gfp_bench import __version__
 
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "torch")
 
+_WHERE = (":(top)gfp_bench/*.py", ":(top)plugins/*.py")  # at any depth: git's * takes slashes
 
-def revision() -> dict[str, Any]:
-    """Return what names the code that runs: the package's version and, in a checkout, git's revision."""
-    here = Path(__file__).parent
+
+def revision(module: Path = Path(__file__)) -> dict[str, Any]:
+    """Return what names the code that runs: the package's version and, in a checkout, git's revision.
+
+    It is ``dirty`` if a tracked file was changed, or a Python file lies among the core's or the plugins' that git does
+    not know: it would be found and run.
+
+    Args:
+        module: A file of the package.
+    """
+    here = module.parent
 
     def git(*words: str) -> str | None:
         done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        tracked = git("ls-files", "--error-unmatch", str(Path(__file__)))
-        found, changes = (
-            (git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no"))
-            if tracked
-            else (None, None)
-        )
+        tracked = git("ls-files", "--error-unmatch", str(module))
+        found = git("rev-parse", "HEAD") if tracked else None
+        changes = tracked and git("status", "--porcelain", "--untracked-files=no")
+        added = tracked and git("ls-files", "--others", "--exclude-standard", "--", *_WHERE)
     except FileNotFoundError:  # no git on this machine
-        found = changes = None
-    return {"version": __version__, "revision": found, "dirty": bool(changes)}
+        found = changes = added = None
+    return {"version": __version__, "revision": found, "dirty": bool(changes or added)}
 
 
 def provenance(device: str, code: dict[str, Any]) -> dict[str, Any]:

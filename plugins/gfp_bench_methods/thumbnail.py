@@ -34,8 +34,8 @@ class Thumbnail(Method):
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         self.n_sources = len(train.sources)
-        kept = (gather(self.features, images) for images in (train, val))
-        self.machine, self.penalty = fit_gaussian(*kept, self.n_sources)
+        learnt, held_out = (gather(self.features, images) for images in (train, val))
+        self.machine, self.penalty = fit_gaussian(learnt, held_out, self.n_sources)
 
     def scores(self, images: Images) -> Scores:
         """Return the machine's scores, see `gaussian_scores`."""
