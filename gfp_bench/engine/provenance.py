@@ -40,6 +40,17 @@ def revision(module: Path = Path(__file__)) -> dict[str, Any]:
     return {"version": __version__, "revision": found, "dirty": bool(changes or added)}
 
 
+def processor() -> str:
+    """Return what decides the order of a processor's sums: its model and the instructions that torch uses of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # another system
+        lines = []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines) if value}
+    model = " ".join(told.get(key, "") for key in ("model name", "cpu family", "model")) if told else ""
+    return f"{model.strip() or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def provenance(device: str, code: dict[str, Any]) -> dict[str, Any]:
     """Return what a record says of where it was made.
 
@@ -51,6 +62,7 @@ def provenance(device: str, code: dict[str, Any]) -> dict[str, Any]:
         "packages": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
         "code": code,
         "device": torch.cuda.get_device_name(device) if device != "cpu" else "cpu",
+        "processor": processor(),
         "threads": 1,
         "deterministic": device == "cpu" or torch.are_deterministic_algorithms_enabled(),
     }
