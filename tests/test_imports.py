@@ -33,8 +33,8 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines(
 TORCH_FREE = """
     boards.assembly boards.board boards.curves boards.formats boards.publication boards.ranking
     boards.reproduction boards.tables boards.timing cli contracts.dataset contracts.settings contracts.task
-    data.archives data.dealing data.catalogue data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
-    apart documents engine.outcomes engine.plan engine.records errors files machine
+    data.archives data.catalogue data.dealing data.index data.indexing data.layouts.folders data.manifest data.reader
+    data.simulations apart documents engine.outcomes engine.plan engine.records errors files machine
     metrics.attribution metrics.confidence metrics.detection protocols.protocol
     registry.code registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
 """
