@@ -127,6 +127,13 @@ def test_records_name_origin_and_checksums(toy: Manifest, cache: Path, mine: Pat
     assert set(told["mine"]["files"]) == {"mine.py", "beside.py"}
     assert "gfp_bench_attacks/noise.py" in told["noise"]["files"]
 
+    edit(mine)
+    after, store = planned(toy, mine), Store(tmp_path / "results")
+    store.keep_plan(after)
+    (new,) = [trial for trial in after.trials if trial.method == "mine"]
+    assert store.pending(new) == list(new.cells), "no old number stands for the edited code"
+    assert {path.name[:5] for path in store.stale(after)} == {"clean", "noise"}
+
 
 def git(folder: Path, *words: str) -> None:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
