@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gfp_bench.errors import SettingError as SettingError
     from gfp_bench.errors import UsageError as UsageError
     from gfp_bench.machine import has_matrix_units as has_matrix_units
+    from gfp_bench.metrics.octaves import octaves as octaves
     from gfp_bench.registry.discovery import find_attack as find_attack
     from gfp_bench.registry.discovery import load_plugins as load_plugins
     from gfp_bench.registry.hookspecs import Register as Register
@@ -68,6 +69,7 @@ _HOMES = {  # name -> module, so that `import gfp_bench` costs nothing and the c
     "load_dataset": "data.dataset",
     "load_plugins": "registry.discovery",
     "load_state": "contracts.state",
+    "octaves": "metrics.octaves",
     "parse_spec": "contracts.settings",
     "resolved_settings": "contracts.settings",
     "save_state": "contracts.state",

@@ -143,7 +143,10 @@ def rank(standing: Standing) -> str:
 
 
 def _deviations(row: Row, notes: Notes) -> str:
-    return notes.mark(f"Differs from the paper: {'; '.join(row.deviations)}.") if row.deviations else ""
+    told = "; ".join(row.deviations)
+    if told and row.floor:  # which has no paper
+        return notes.mark(f"{told[0].upper()}{told[1:]}.")
+    return notes.mark(f"Differs from the paper: {told}.") if told else ""
 
 
 def _one_seed(board: Board, standing: Standing, notes: Notes) -> str:

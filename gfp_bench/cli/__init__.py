@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gfp_bench import __version__
-from gfp_bench.cli import boards, data, looking, running, zoo
+from gfp_bench.cli import boards, data, looking, reproducing, running, zoo
 from gfp_bench.cli.output import ExitCode, say, stop
 from gfp_bench.errors import GfpBenchError, MachineError, UsageError
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (running, boards, looking):
+for group in (running, boards, reproducing, looking):
     app.add_typer(group.app)
 app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")

@@ -3,23 +3,26 @@
 import json
 import os
 import platform
+import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gfp_bench import __version__
-from gfp_bench.cli.options import PluginFiles, cache, data_folders, named_dataset, results
+from gfp_bench.cli.options import Output, PluginFiles, cache, data_folders, named_dataset, named_manifest, results
 from gfp_bench.cli.output import ExitCode, say, stop
 from gfp_bench.errors import unknown
 
 if TYPE_CHECKING:
     from gfp_bench.checks import Finding
     from gfp_bench.contracts.images import ImageSet
+    from gfp_bench.contracts.settings import Setting
     from gfp_bench.pictures import Use
     from gfp_bench.registry.plugins import Plugins
 
@@ -97,6 +100,14 @@ def check(
         float, typer.Option(help="Seconds that a plugin which gfp-bench does not bring may take.")
     ] = 3600,
     plugin: PluginFiles = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Run a method on copies of a dataset in which there is nothing to find.")
+    ] = False,
+    dataset: Annotated[
+        str, typer.Option("-d", "--dataset", help="Of the canary: a name, or a manifest's path.")
+    ] = "photo-mini",
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the canary's dealing; a new one by default.")] = None,
+    output: Output = None,
 ) -> None:
     """Run the contract checks on a plugin and say what failed, where and why."""
     from gfp_bench.checks import Finding, by_cause, found_in
@@ -105,6 +116,9 @@ def check(
 
     plain, given = parse_generator(name)
     plugins = survey_plugins(plugin or (), limit=timeout)
+    if canary:
+        _canary(plain, given, plugins, dataset, seed, output or results())
+        return
     findings = [Finding(**one | {"cause": tuple(one["cause"])}) for one in plugins.asked(found_in, plain, given)]
     for group in by_cause(findings):
         _say_group(group, tracebacks=traceback)
@@ -115,6 +129,28 @@ def check(
         say(f"{plain} passed {len(findings) - untried} of {len(findings)} checks; {untried} could not be tried")
     else:
         say(f"{plain} passed all {len(findings)} checks")
+
+
+def _canary(
+    name: str, given: "Mapping[str, Setting]", plugins: "Plugins", dataset: str, seed: int | None, folder: Path
+) -> None:
+    """Run the canary, keep and print what it found; exit with `ExitCode.CHECK_FAILED` if that is above chance."""
+    from gfp_bench.cli.progress import RunDisplay
+    from gfp_bench.engine.canary import canary, keep_canary, told
+    from gfp_bench.engine.runner import Options
+
+    dealt = secrets.randbelow(2**32) if seed is None else seed
+    manifest = named_manifest(dataset)
+    with TemporaryDirectory(prefix="gfp-bench-canary-") as scratch, RunDisplay() as display:
+        options = Options(manifests={}, cache=cache(), results=Path(scratch))
+        found = canary((name, given), manifest, plugins, options, dealt, display.report)
+    path = keep_canary(folder, found)
+    say(f"canary of {name} on {manifest.name}, --seed {dealt}, kept as {path}")
+    for sentence in told(found):
+        say(f"  {sentence}")
+    if not found.passed:
+        stop(ExitCode.CHECK_FAILED, f"{name!r} finds what train does not teach: it has it from elsewhere")
+    say(f"{name} knows nothing of the test images but what train teaches")
 
 
 def _say_group(findings: "list[Finding]", *, tracebacks: bool) -> None:

@@ -33,6 +33,8 @@ class Method(Configurable, ABC):
         preload: Modules that take long to import and that `fit` imports; a run loads them once for all trials.
         floor: Whether every plan includes it, as a mark to be above.
         weights: "" without trained weights, else "scratch", "imagenet" or "local"; may be set in ``__init__``.
+        weight_files: Files with trained weights that it reads: their content is a part of what is measured, so records
+            and keys name it; may be set in ``__init__``.
         deviations: What differs from the paper, a phrase each, for the footnotes of a board.
     """
 
@@ -43,6 +45,7 @@ class Method(Configurable, ABC):
     preload: ClassVar[tuple[str, ...]] = ()
     floor: ClassVar[bool] = False
     weights: str = ""
+    weight_files: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
 
     @abstractmethod
@@ -157,7 +160,7 @@ class Method(Configurable, ABC):
 
     def _fitted(self) -> dict[str, object]:
         """Return what is on the method besides its settings and what the contract declares."""
-        fixed = {*inspect.signature(type(self)).parameters, "weights", "deviations"}
+        fixed = {*inspect.signature(type(self)).parameters, "weights", "weight_files", "deviations"}
         fitted = {name: value for name, value in vars(self).items() if name not in fixed}
         networks = [name for name, value in fitted.items() if isinstance(value, nn.Module)]
         if networks and not {"n_sources", "image_shape"} <= fitted.keys():

@@ -23,14 +23,12 @@ from gfp_bench.data.dataset import Dataset
 from gfp_bench.errors import UsageError
 from gfp_bench.metrics.confidence import bootstrap, interval, mean_credit
 from gfp_bench.metrics.distances import moment_distances, nearest
+from gfp_bench.metrics.octaves import octaves
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
 
-LEVELS = 3  # octaves of detail; what is left at the last has an eighth of the side
 HALVINGS = 100
 _LIMIT = 200  # images per source: distances shrink as the number grows
-_ROUNDING = 1 / 12  # variance of an 8-bit value's rounding, in grey levels squared: less energy than that says nothing
-_COLOURS = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # BT.601: Y, Cb, Cr
 
 
 def measured(data: Dataset, split: str, floors: Sequence[Method], pool: Images | None = None) -> Plain:
@@ -143,40 +141,6 @@ def _frechet_of(held_out: Mapping[str, Images]) -> tuple[dict[str, float], tuple
     if REAL not in held_out:
         return {}, None
     return frechet({source: octaves(images).numpy() for source, images in held_out.items()}, REAL)
-
-
-def octaves(images: Images) -> Float[Tensor, "n 21"]:
-    """Return how an image's energy is spread over octaves, orientations and colours, float64.
-
-    Of luma and the two colour differences (BT.601), in grey levels, the orthonormal Haar transform is taken three
-    times. Columns: 3 means; for each octave, from the finest, the natural logarithms of 5 mean squared details (luma
-    across, down and diagonally, then all of Cb, all of Cr); 3 logarithms of the variance of what is left. To each
-    energy 1/12 is added, the variance of rounding. Odd last rows and columns are left out.
-
-    Raises:
-        UsageError: If images are smaller than 8 x 8.
-    """
-    if min(images.shape[2:]) < 2**LEVELS:
-        raise UsageError(f"images are {images.shape[3]} x {images.shape[2]} pixels, expected 8 x 8 or more for octaves")
-    rest = torch.einsum("kc,nchw->nkhw", torch.tensor(_COLOURS, dtype=torch.float64), images.double())
-    found = [rest.mean(dim=(2, 3))]
-    for _ in range(LEVELS):
-        rest, details = _haar(rest)
-        energies = details.square().mean(dim=(3, 4))  # (3 orientations, n, 3 colours)
-        found += [_log(energies[:, :, 0].T), _log(energies[:, :, 1:].mean(dim=0))]
-    return torch.cat([*found, _log(rest.var(dim=(2, 3), correction=0))], dim=1)
-
-
-def _haar(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (n, c, h/2, w/2) averages and the (3, n, c, h/2, w/2) details of an orthonormal Haar transform."""
-    height, width = (side // 2 * 2 for side in values.shape[2:])
-    upper, lower = values[..., 0:height:2, :width], values[..., 1:height:2, :width]
-    a, b, c, d = upper[..., ::2], upper[..., 1::2], lower[..., ::2], lower[..., 1::2]
-    return (a + b + c + d) / 2, torch.stack([a - b + c - d, a + b - c - d, a - b - c + d]) / 2
-
-
-def _log(energies: Tensor) -> Tensor:
-    return (energies + _ROUNDING).log()
 
 
 def frechet(

@@ -51,6 +51,7 @@ class Attack:
     settings: dict[str, Setting]
     version: int
     note: str = ""
+    code: str = ""  # a checksum of the single file that it comes from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +151,8 @@ class Row:
         deviations: What differs from the paper, a phrase each.
         immunisation: ``refit``, or how many updates it is fine-tuned for; "" where that is not known.
         version: The method's.
+        code: A checksum of the single files that it comes from, or "".
+        weight_files: The sha256 of each file with trained weights that it reads.
     """
 
     title: str
@@ -163,6 +166,8 @@ class Row:
     deviations: tuple[str, ...] = ()
     immunisation: str = ""
     version: int = 1
+    code: str = ""
+    weight_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +285,7 @@ def make_plan(
         method = _declared(plugins, name, given, datasets, recipe.train_images)
         if any(row.method == name and row.settings == method.settings for row in rows):
             continue
-        row = _row(method, given)
+        row = _row(method, given, plugins.code(name, method.settings))
         rows.append(row)
         for seed in (seeds if seeds is not None else protocol.seeds) if method.stochastic else (0,):
             trials += recipe.trials(method, row, seed, fits)
@@ -308,6 +313,7 @@ class _Unplanned:
     weights: str = ""
     deviations: tuple[str, ...] = ()
     immunisation: str = ""
+    weight_files: Mapping[str, str] = field(default_factory=dict)
     incremental: bool = True
 
 
@@ -336,7 +342,7 @@ def _declared(
     return _Unplanned(name=name, settings={**given}, reason=clean(reason))
 
 
-def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
+def _row(method: _Declared, given: Mapping[str, Setting], code: str) -> Row:
     return Row(
         title=clean(method_title(method.name, given)),
         method=method.name,
@@ -349,12 +355,27 @@ def _row(method: _Declared, given: Mapping[str, Setting]) -> Row:
         deviations=method.deviations,
         immunisation=method.immunisation,
         version=method.version,
+        code=code,
+        weight_files=method.weight_files,
     )
+
+
+def _content(row: Row) -> dict[str, Any]:
+    """Return what decides a method's results besides its version, which nobody raises for a single file."""
+    code = {"code": row.code} if row.code else {}
+    return code | ({"weights": sorted(row.weight_files.values())} if row.weight_files else {})
 
 
 def _resolve(use: AttackUse, plugins: "Plugins") -> Attack:
     attack = plugins.declared_attack(use.name, use.settings)  # what it refuses is refused before anything runs
-    return Attack(label=use.label, name=use.name, settings=attack.settings, version=attack.version, note=attack.note)
+    return Attack(
+        label=use.label,
+        name=use.name,
+        settings=attack.settings,
+        version=attack.version,
+        note=attack.note,
+        code=plugins.code(use.name, attack.settings),
+    )
 
 
 @dataclass(frozen=True)
@@ -432,7 +453,7 @@ class _Recipe:
             "task": _FIT_TASK,
             "data": self.manifests[""].digest,
             "limit": self.limit,
-            "method": {"name": row.method, "version": method.version, "settings": row.settings},
+            "method": {"name": row.method, "version": method.version, "settings": row.settings} | _content(row),
             "seed": seed,
             "condition": self._identity(condition),
         }
@@ -508,7 +529,7 @@ class _Recipe:
             "version": attack.version,
             "settings": attack.settings,
             "seed": self.protocol.attack_seed,
-        }
+        } | ({"code": attack.code} if attack.code else {})
 
 
 def with_paths(plan: Plan, change: Callable[[Path], Path]) -> Plan:

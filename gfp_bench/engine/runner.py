@@ -5,12 +5,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import torch
 
+from gfp_bench.contracts.settings import Setting
 from gfp_bench.engine.events import (
     CellDone,
     CellsFailed,
@@ -31,7 +34,7 @@ from gfp_bench.engine.records import FailureKind, Store, to_json
 from gfp_bench.engine.trial import execute
 from gfp_bench.errors import MachineError, UsageError
 from gfp_bench.files import sweep, write_atomically
-from gfp_bench.registry.discovery import sources
+from gfp_bench.registry.discovery import sources, survey_plugins
 from gfp_bench.registry.plugins import Plugins, Source
 from gfp_bench.texts import clean
 
@@ -291,15 +294,31 @@ class _Run:
             digests={**options.digests, self.plan.dataset: self.plan.digest},
             memory=options.memory or int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self.slots),
             checkpoint_every=options.checkpoint_every,
-            revision=self.revision,
+            revision=self.revision | {"plugins": self._code(trial)},
         )
+
+    def _code(self, trial: Trial) -> dict[str, Any]:
+        """Return what the trial's plugins are: their origins and the checksums of their files and weights."""
+        told: dict[str, Any] = {}
+        for name, settings in self._plugins_of(trial):
+            told |= self._plugins.told(name, settings)
+        weights = next((row.weight_files for row in self.plan.rows if row.title == trial.row), {})
+        return told | ({trial.method: {**told[trial.method], "weights": dict(weights)}} if weights else {})
+
+    @cached_property
+    def _plugins(self) -> Plugins:
+        return self.options.plugins or survey_plugins(self.options.plugin_files)
+
+    def _plugins_of(self, trial: Trial) -> list[tuple[str, dict[str, Setting]]]:
+        """Return the names and settings of the trial's method and attacks."""
+        attacks = [trial.condition, *(cell.attack for cell in trial.cells)]
+        return [(trial.method, trial.settings), *((one.name, one.settings) for one in attacks if one)]
 
     def _sources(self, trial: Trial) -> tuple[Source, ...]:
         """Return where the trial's method and attacks come from: a broken plugin of another row is none of these."""
         if self.options.plugins is None:
             return tuple(sources(self.options.plugin_files))
-        attacks = [trial.condition, *(cell.attack for cell in trial.cells)]
-        named = [(trial.method, trial.settings), *((one.name, one.settings) for one in attacks if one)]
+        named = self._plugins_of(trial)
         found = (source for name, settings in named for source in self.options.plugins.sources(name, settings))
         return tuple(dict.fromkeys(found))
 

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, FiniteFloat, StrictBool, StrictInt, StrictStr, StringConstraints
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, StrictBool, StrictInt, 
 from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting, described_settings, resolved_settings
 from gfp_bench.documents import Document
+from gfp_bench.files import sha256
 from gfp_bench.texts import clean, clean_phrase
 
 NAME = r"[a-z0-9][a-z0-9._-]{0,63}"  # becomes part of file names, also where case does not count
@@ -60,6 +62,7 @@ class MethodDeclaration(_Declaration):
         weights: Of trained networks, or "".
         deviations: What differs from the paper, a phrase each.
         immunisation: ``refit``, or how many updates it is fine-tuned for; "" where that is not known.
+        weight_files: The sha256 of each file with trained weights that it reads.
         incremental: Whether it learns sources that arrive later.
         skips: For each dataset that was asked about why the method cannot run on it, or None.
     """
@@ -70,6 +73,7 @@ class MethodDeclaration(_Declaration):
     weights: Literal["", "scratch", "imagenet", "local"]
     deviations: tuple[Annotated[StrictStr, AfterValidator(clean_phrase)], ...]
     immunisation: Annotated[StrictStr, AfterValidator(clean)]
+    weight_files: dict[StrictStr, Annotated[StrictStr, StringConstraints(pattern="^[0-9a-f]{64}$")]]
     incremental: StrictBool
     skips: tuple[Reason | None, ...]
 
@@ -97,6 +101,7 @@ def declared_method(
         "weights": made.weights,
         "deviations": made.deviations,
         "immunisation": _immunisation(made, train_images) if made.states_immunisation else "",
+        "weight_files": {file: sha256(Path(file).read_bytes()) for file in made.weight_files},
         "incremental": made.is_incremental,
         "skips": [made.skip(dataset) for dataset in datasets],
     }

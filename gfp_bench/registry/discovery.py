@@ -25,6 +25,7 @@ from gfp_bench.contracts.settings import Setting, resolved_settings
 from gfp_bench.documents import Document, checked
 from gfp_bench.errors import MachineError, PluginError, UsageError
 from gfp_bench.registry import hookspecs
+from gfp_bench.registry.code import code_digest, files_of
 from gfp_bench.registry.declaration import Name
 from gfp_bench.registry.plugins import Broken, Entry, ForeignEntry, Kind, Plugins, Source, checked_name
 
@@ -68,12 +69,16 @@ def load_only(chosen: Iterable[Source]) -> Plugins:
 
     Raises:
         PluginError: If a source does not load.
-        MachineError: If a file is gone.
+        MachineError: If a file is gone or was edited.
     """
     entries = [*built_in()]
     for source in chosen:
         if source.file and not source.file.is_file():
             raise MachineError(f"plugin file {source.file} is gone; bring it back, or plan the run without it")
+        if source.file and code_digest(files_of(source.file)) != source.code:
+            raise MachineError(
+                f"plugin file {source.file}, or a helper beside it, was edited after the run was planned; run it again"
+            )
         entries += _loaded(source)
     return _keep(Plugins(entries))
 
@@ -213,7 +218,8 @@ def sources(files: Iterable[Path] = ()) -> list[Source]:
             raise UsageError(f"plugin file {file} does not exist; expected a Python file")
         if file.suffix != ".py":
             raise UsageError(f"plugin file {file} is not Python; expected a name that ends in .py")
-        found.append(Source(f"file {file}", file=file, distribution=f"file {file}"))
+        code = code_digest(files_of(file))
+        found.append(Source(f"file {file}", file=file, distribution=f"file {file}", code=code))
     return found
 
 

@@ -1,5 +1,6 @@
 """Names -> plugin classes, with where each came from. Torch-free."""
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from gfp_bench.contracts.dataset import DatasetFacts
 from gfp_bench.contracts.settings import Setting, resolved_settings
 from gfp_bench.documents import checked
 from gfp_bench.errors import PluginError, UsageError, unknown
+from gfp_bench.registry.code import files_of, module_file
 from gfp_bench.registry.declaration import (
     NAME,
     AttackDeclaration,
@@ -39,6 +41,7 @@ class Source:
         point: Name and value of an entry point, or None.
         distribution: What set the entry point, or the file.
         version: The distribution's.
+        code: Of a single file: a checksum of its content and of what it imports from beside it.
     """
 
     origin: str
@@ -46,6 +49,7 @@ class Source:
     point: tuple[str, str] | None = None
     distribution: str = ""
     version: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,18 @@ class Plugins:
         found = (entry.source for entry in self._named(name, settings))
         return tuple(dict.fromkeys(source for source in found if source is not None))
 
+    def code(self, name: str, settings: Mapping[str, Setting]) -> str:
+        """Return a checksum of the single files that a plugin and those that its settings name come from, or ""."""
+        found = sorted(source.code for source in self.sources(name, settings) if source.code)
+        return "+".join(found)
+
+    def told(self, name: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
+        """Return, by name, the origin and the files' checksums of a plugin and of those that its settings name."""
+        return {
+            entry.name: {"origin": entry.origin, "files": files_of(file) if (file := _module_of(entry)) else {}}
+            for entry in self._named(name, settings)
+        }
+
     def _named(self, name: str, settings: Mapping[str, Setting]) -> list[Entry | ForeignEntry]:
         texts = [name, *(value for value in settings.values() if isinstance(value, str))]
         words = {word for text in texts for word in _WORD.findall(text)}
@@ -243,6 +259,16 @@ class Plugins:
             reasons = "; ".join(broken.reason for broken in self.broken)
             raise UsageError(f"{error} Set aside as broken, see gfp-bench list --broken: {reasons}")
         raise error
+
+
+def _module_of(entry: Entry | ForeignEntry) -> Path | None:
+    """Return the file of the module that a plugin is registered by, if it has one."""
+    if entry.source and entry.source.file:
+        return entry.source.file
+    if entry.source and entry.source.point:
+        return module_file(entry.source.point[1].partition(":")[0])
+    assert isinstance(entry, Entry)  # noqa: S101 - what has no source is loaded
+    return Path(inspect.getfile(entry.cls))
 
 
 _Declaration = TypeVar("_Declaration", AttackDeclaration, MethodDeclaration)

@@ -145,7 +145,7 @@ def test_plan_says_what_run_would_do(cli: Callable, toy: Manifest) -> None:
     assert code == 0
     assert "76 cells, 0 done" in out
     plan = json.loads(cli("plan", "-d", str(toy.file), "-m", "knn", "--json")[1])
-    assert {trial["method"] for trial in plan["trials"]} == {"chance", "majority", "thumbnail", "knn"}
+    assert {trial["method"] for trial in plan["trials"]} == {"chance", "majority", "octaves", "thumbnail", "knn"}
 
 
 def test_list_info_doctor(cli: Callable) -> None:

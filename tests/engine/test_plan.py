@@ -45,9 +45,9 @@ def test_floors_are_always_planned_and_stochastic_methods_have_every_seed(
     toy: Manifest, protocol: Protocol, plugins: Plugins
 ) -> None:
     plan = make_plan(toy, protocol, [("knn", {})], plugins)
-    assert [row.method for row in plan.rows] == ["chance", "majority", "thumbnail", "knn"]
+    assert [row.method for row in plan.rows] == ["chance", "majority", "octaves", "thumbnail", "knn"]
     seeds = {row.method: {t.seed for t in plan.trials if t.method == row.method} for row in plan.rows}
-    assert seeds == {"chance": {0, 1, 2}, "majority": {0}, "thumbnail": {0}, "knn": {0}}
+    assert seeds == {"chance": {0, 1, 2}, "majority": {0}, "octaves": {0}, "thumbnail": {0}, "knn": {0}}
 
 
 def test_what_else_is_planned_changes_no_key(toy: Manifest, protocol: Protocol, plugins: Plugins) -> None:

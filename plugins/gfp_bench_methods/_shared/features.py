@@ -10,8 +10,15 @@ from gfp_bench import Images, ImageSet, Labels
 
 def gather(features: Callable[[Images], Tensor], images: ImageSet) -> tuple[Tensor, Labels]:
     """Return the (n, d) float64 features of a whole set, read in batches, and its labels."""
-    parts = [(features(batch).double(), labels) for batch, labels in images.batches()]
-    return torch.cat([rows for rows, _ in parts]), torch.cat([labels for _, labels in parts])
+    gathered = torch.empty(0)
+    start = 0
+    for batch, _ in images.batches():
+        rows = features(batch)
+        if not start:  # at once: small parts kept between large ones that are freed would leave holes in memory
+            gathered = rows.new_empty((len(images), rows.shape[1]), dtype=torch.float64)
+        gathered[start : start + len(rows)] = rows
+        start += len(rows)
+    return gathered, images.labels
 
 
 def spread(features: Tensor) -> tuple[Tensor, Tensor]:

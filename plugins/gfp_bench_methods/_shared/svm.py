@@ -41,7 +41,7 @@ def fit_kernel_machine(features: Tensor, labels: Labels, n_sources: int, kernel:
     """
     from sklearn.svm import SVC  # here, since a second to load it is too long for all that does not fit
 
-    _check_sources(labels, n_sources)
+    check_sources(labels, n_sources)
     svc = SVC(C=c, kernel=kernel.name, gamma=kernel.gamma, degree=3, coef0=0.0)
     svc.fit(features.cpu().numpy(), labels.cpu().numpy())
     dual, intercepts = torch.from_numpy(svc.dual_coef_), torch.from_numpy(svc.intercept_)
@@ -76,7 +76,7 @@ def fit_linear_machine(features: Tensor, labels: Labels, n_sources: int, c: floa
     """
     from sklearn.svm import LinearSVC
 
-    _check_sources(labels, n_sources)
+    check_sources(labels, n_sources)
     svc = LinearSVC(C=c, dual=False, max_iter=10_000).fit(features.cpu().numpy(), labels.cpu().numpy())
     normals, offsets = torch.from_numpy(svc.coef_), torch.from_numpy(svc.intercept_)
     if n_sources == 2:
@@ -89,7 +89,8 @@ def linear_scores(machine: Machine, features: Tensor) -> Scores:
     return (features @ machine["normals"].T + machine["offsets"]).float()
 
 
-def _check_sources(labels: Labels, n_sources: int) -> None:
+def check_sources(labels: Labels, n_sources: int) -> None:
+    """Raise a ValueError unless every source has a training image."""
     present = int((torch.bincount(labels) > 0).sum())
     if present != n_sources:
         raise ValueError(f"an SVM got training images of {present} sources, expected some of each of the {n_sources}")
