@@ -40,7 +40,9 @@ class Worker:
         gpu: The largest memory that it says it held on a GPU, in bytes.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, whose: str) -> None:
+        """Start the process; errors call it ``whose``."""
+        self._whose = whose
         ours, theirs = socket.socketpair()
         here = os.getpid()
         self.pid = os.fork()
@@ -71,6 +73,8 @@ class Worker:
             message, arrays = self._channel.receive()
         except ClosedError:
             raise FallenError(self._end_reason()) from None
+        except PluginError as error:
+            raise PluginError(f"{self._whose}: {error}") from None
         if message.get("say") == "failed":
             (reason,) = fields(message, reason=str)
             raise FallenError("".join(c if c.isprintable() else "\ufffd" for c in reason[:1000]))
@@ -107,8 +111,8 @@ class Workers:
     device = "cpu"  # where the trial's images lie; the method's process takes them further
 
     def __init__(self, job: Job) -> None:
-        self._method = Worker(job)
-        self._attacks = Worker(job) if any(cell.attack for cell in job.trial.cells) else None
+        self._method = Worker(job, f"method {job.trial.method!r}")
+        self._attacks = Worker(job, "attacks") if any(cell.attack for cell in job.trial.cells) else None
         self._landlock = 0
 
     def shut_in(self, hidden: set[Path]) -> None:

@@ -41,6 +41,8 @@ from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
 from gfp_bench.registry.discovery import load_plugins
 from gfp_bench.tasks import load_task
 
+_LARGEST = 1e100  # of a fingerprint
+
 
 def execute(job: Job, send: Send, workers: Workers | None = None) -> None:
     """Fit, if there is no fitted state yet, and score the pending cells.
@@ -203,7 +205,12 @@ class _TrialRun:
                 f"method {self.job.trial.method!r} returned fingerprints of {features.shape[1]} values after some of "
                 f"{width}, expected as many for every image"
             )
-        return self._finite("fingerprints", features).astype(np.float64)
+        if not (np.abs(self._finite("fingerprints", features)) <= _LARGEST).all():
+            raise PluginError(
+                f"method {self.job.trial.method!r} returned fingerprints as large as {np.abs(features).max():.3g}, "
+                f"expected at most {_LARGEST:g}: distances square them"
+            )
+        return features.astype(np.float64)
 
     def _finite(self, what: str, values: NDArray[Any]) -> NDArray[Any]:
         if not np.isfinite(values).all():

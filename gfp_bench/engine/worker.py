@@ -15,6 +15,8 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,9 +59,10 @@ def work(job: Job, end: socket.socket, trial: int) -> NoReturn:
     except ClosedError:
         _leave(1)
     except BaseException as error:
-        traceback.print_exc()
         if os.getpid() == here:  # and not a copy that the plugin made of its process
             channel.send({"say": "failed", "reason": reason_of(error)})
+        with suppress(Exception):  # whatever a plugin left in place of the stream
+            traceback.print_exc()
         _leave(1)
 
 
@@ -211,13 +214,12 @@ def _close_all_but(kept: int) -> None:
     """Close what the trial's process has open: the runner's pipes, and whatever else could tell or do harm."""
     os.closerange(3, kept)
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    vars(resource_tracker._resource_tracker).update(_fd=None, _pid=None)  # it would be asked by a closed pipe
 
 
 def _leave(code: int) -> NoReturn:
     """End the process without taking torch apart first, which only takes time."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(Exception):
             stream.flush()
-        except Exception:  # noqa: S112 - whatever a plugin put there
-            continue
     os._exit(code)
