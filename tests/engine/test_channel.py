@@ -1,4 +1,4 @@
-"""Messages between the two sides of a trial: what is sent comes back, what is none is refused before it costs memory."""
+"""Messages between the two sides of a trial: what is sent comes back, what is none is refused."""
 
 import json
 import pickle

@@ -44,7 +44,8 @@ def test_anything_but_numbers_is_refused(step: object, total: object, values: di
         checked_progress(step, total, values)
 
 
-def test_a_flood_is_cut_and_the_end_of_a_fit_passes(tmp_path: Path) -> None:
+def test_a_flood_is_cut_and_the_end_of_a_fit_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
     said: list[Progress] = []
     monitor = TrialMonitor(tmp_path / "checkpoint", said.append, every=0.0)
     for step in range(1, 1001):

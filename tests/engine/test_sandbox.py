@@ -124,7 +124,8 @@ def test_without_landlock_nothing_is_restricted(tmp_path: Path, monkeypatch: pyt
 
 
 def test_whatever_a_process_started_ends_with_it() -> None:
-    script = "import subprocess as s; print(s.Popen(['sleep', '60'], start_new_session=True, stdout=s.DEVNULL).pid, flush=True)"
+    started = "subprocess.Popen(['sleep', '60'], start_new_session=True, stdout=subprocess.DEVNULL)"
+    script = f"import subprocess; print({started}.pid)"
     read, write = os.pipe()
     middle = os.fork()
     if not middle:
