@@ -205,12 +205,13 @@ class _TrialRun:
                 f"method {self.job.trial.method!r} returned fingerprints of {features.shape[1]} values after some of "
                 f"{width}, expected as many for every image"
             )
-        if not (np.abs(self._finite("fingerprints", features)) <= _LARGEST).all():
+        values = self._finite("fingerprints", features).astype(np.float64)
+        if (largest := np.abs(values).max(initial=0)) > _LARGEST:
             raise PluginError(
-                f"method {self.job.trial.method!r} returned fingerprints as large as {np.abs(features).max():.3g}, "
-                f"expected at most {_LARGEST:g}: distances square them"
+                f"method {self.job.trial.method!r} returned fingerprints as large as {largest:.3g}, expected at most "
+                f"{_LARGEST:g}: distances square them"
             )
-        return features.astype(np.float64)
+        return values
 
     def _finite(self, what: str, values: NDArray[Any]) -> NDArray[Any]:
         if not np.isfinite(values).all():
