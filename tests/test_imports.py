@@ -32,11 +32,11 @@ LAYERS = """
 HEIGHT = {room: height for height, layer in enumerate(LAYERS.strip().splitlines()) for room in layer.split()}
 TORCH_FREE = """
     boards.assembly boards.board boards.curves boards.formats boards.publication boards.published boards.ranking
-    boards.reproduction boards.selection boards.tables boards.timing cli contracts.dataset contracts.settings contracts.task
-    data.archives data.catalogue data.dealing data.index data.indexing data.layouts.folders data.manifest data.reader data.simulations
-    apart documents engine.outcomes engine.plan engine.records engine.replan errors files machine
-    metrics.attribution metrics.comparison metrics.confidence metrics.detection protocols.protocol
-    registry.code registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
+    boards.reproduction boards.selection boards.tables boards.timing cli contracts.dataset contracts.settings
+    contracts.task data.archives data.catalogue data.dealing data.index data.indexing data.layouts.folders
+    data.manifest data.reader data.simulations apart documents engine.outcomes engine.plan engine.records
+    engine.replan errors files machine metrics.attribution metrics.comparison metrics.confidence metrics.detection
+    protocols.protocol registry.code registry.declaration registry.hookspecs registry.plugins tasks texts zoo.recipe
 """
 
 

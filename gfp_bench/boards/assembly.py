@@ -163,14 +163,20 @@ def _provenance(records: Iterable[Record]) -> Iterator[str]:
     """Yield what the records were made with: each package's versions, the code's."""
     packages: dict[str, set[str]] = {}
     codes = set()
+    kept: list[str] = []
     for record in records:
         for name, version in record.provenance["packages"].items():
             packages.setdefault(name, set()).add(version)
+        kept += [record.provenance["isolation"]] if "isolation" in record.provenance else []  # older ones do not say
         code = record.provenance["code"]
         changed = ", changed" if code["dirty"] else ""
         codes.add(f"gfp-bench {code['version']}" + (f" ({code['revision'][:12]}{changed})" if code["revision"] else ""))
     yield from sorted(codes)
     yield from (f"{name} {' and '.join(sorted(versions))}" for name, versions in sorted(packages.items()))
+    if open_ones := sum(how.startswith("none") for how in kept):
+        yield f"nothing that kept methods from the dataset in {open_ones} of {len(kept)} cells"
+    elif kept:
+        yield "Landlock, which kept methods from the dataset"
 
 
 def wrong_metrics(board: Board) -> list[str]:

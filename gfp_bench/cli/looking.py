@@ -234,6 +234,7 @@ def doctor() -> None:
     """Say what a bug report needs: versions, devices, folders, broken plugins."""
     import torch
 
+    from gfp_bench.engine.landlock import landlock_version
     from gfp_bench.registry.discovery import survey_plugins
 
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pillow", "opencv-python-headless", "pluggy", "timm", "dask")
@@ -245,6 +246,9 @@ def doctor() -> None:
     say(f"devices: {', '.join(devices) or 'cpu only'}; {len(os.sched_getaffinity(0))} cores")
     for what, folder in (("results", results()), ("cache", cache())):
         say(f"{what}: {folder} ({_room(folder)})")
+    version = landlock_version()
+    kept = f"Landlock, version {version}" if version else "nothing: this kernel has no Landlock, or it is off"
+    say(f"methods are kept from datasets and records by {kept}")
     broken = survey_plugins().broken
     say(f"broken plugins: {', '.join(map(str, broken)) or 'none'}")
 

@@ -26,6 +26,7 @@ from gfp_bench.engine.monitor import Pulse
 from gfp_bench.engine.plan import Attack
 from gfp_bench.engine.worker import STACK, images_at_a_time, work
 from gfp_bench.errors import MachineError, PluginError
+from gfp_bench.files import has_room
 from gfp_bench.texts import clean
 
 _LAST_BREATH = 5.0  # seconds that a process whose connection is closed has to end by itself
@@ -42,7 +43,9 @@ class Worker:
         gpu: The largest memory that it says it held on a GPU, in bytes.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, whose: str) -> None:
+        """Start the process; errors call it ``whose``."""
+        self._whose = whose
         ours, theirs = socket.socketpair()
         here = os.getpid()
         self.pid = os.fork()
@@ -52,7 +55,7 @@ class Worker:
             finally:
                 os._exit(1)
         theirs.close()
-        self._channel = Channel(ours)
+        self._channel, self._folder = Channel(ours), job.results
         self.gpu = 0
 
     def send(self, message: Message, *arrays: NDArray[Any]) -> None:
@@ -74,9 +77,12 @@ class Worker:
             message, arrays = self._channel.receive()
         except ClosedError:
             raise FallenError(self._end_reason()) from None
+        except PluginError as error:
+            raise PluginError(f"{self._whose}: {error}") from None
         if message.get("say") == "failed":
             reason, is_machines = fields(message, reason=str, machine=bool)
-            raise (MachineError if is_machines else FallenError)(clean(reason))
+            believed = is_machines and not has_room(self._folder)  # else a lie would stop all others
+            raise (MachineError if believed else FallenError)(clean(reason))
         return message, arrays
 
     def answer(self) -> Arrays:
@@ -110,8 +116,8 @@ class Workers:
     device = "cpu"  # where the trial's images lie; the method's process takes them further
 
     def __init__(self, job: Job) -> None:
-        self._method = Worker(job)
-        self._attacks = Worker(job) if any(cell.attack for cell in job.trial.cells) else None
+        self._method = Worker(job, f"method {job.trial.method!r}")
+        self._attacks = Worker(job, "attacks") if any(cell.attack for cell in job.trial.cells) else None
         self._landlock = 0
 
     def shut_in(self, hidden: set[Path]) -> None:

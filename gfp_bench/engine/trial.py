@@ -38,8 +38,10 @@ from gfp_bench.engine.sandbox import places_of
 from gfp_bench.engine.worker import prepare
 from gfp_bench.errors import MachineError, PluginError
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
-from gfp_bench.registry.discovery import load_only
+from gfp_bench.registry.discovery import as_planned, load_only
 from gfp_bench.tasks import load_task
+
+_LARGEST = 1e100  # of a fingerprint
 
 
 def execute(job: Job, send: Send, workers: Workers | None = None) -> None:
@@ -56,6 +58,7 @@ def execute(job: Job, send: Send, workers: Workers | None = None) -> None:
         pending = store.pending(job.trial)
         keys = tuple(cell.key for cell in pending)
         send(Stake(keys))
+        as_planned(job.sources)
         run = _TrialRun(job, store, send, workers or _Here(job))
         if not store.path(job.trial, "state").exists():
             run.fit()
@@ -205,7 +208,13 @@ class _TrialRun:
                 f"method {self.job.trial.method!r} returned fingerprints of {features.shape[1]} values after some of "
                 f"{width}, expected as many for every image"
             )
-        return self._finite("fingerprints", features).astype(np.float64)
+        values = self._finite("fingerprints", features).astype(np.float64)
+        if (largest := np.abs(values).max(initial=0)) > _LARGEST:
+            raise PluginError(
+                f"method {self.job.trial.method!r} returned fingerprints as large as {largest:.3g}, expected at most "
+                f"{_LARGEST:g}: distances square them"
+            )
+        return values
 
     def _finite(self, what: str, values: NDArray[Any]) -> NDArray[Any]:
         if not np.isfinite(values).all():

@@ -15,6 +15,8 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,6 +39,7 @@ from gfp_bench.engine.records import Store
 from gfp_bench.engine.sandbox import die_with, grants
 from gfp_bench.errors import PluginError, UsageError
 from gfp_bench.machine import keep_freed_memory
+from gfp_bench.registry.code import files_of
 from gfp_bench.registry.discovery import load_built_in, load_only
 from gfp_bench.registry.plugins import Plugins
 
@@ -59,9 +62,10 @@ def work(job: Job, end: socket.socket, trial: int) -> NoReturn:
     except ClosedError:
         _leave(1)
     except BaseException as error:
-        traceback.print_exc()
         if os.getpid() == here:  # and not a copy that the plugin made of its process
             channel.send({"say": "failed", "reason": _reason(error), "machine": is_machines(error)})
+        with suppress(Exception):  # whatever a plugin left in place of the stream
+            traceback.print_exc()
         _leave(1)
 
 
@@ -95,7 +99,7 @@ def _shut_in(job: Job, channel: Channel, message: Message) -> None:
     states = [store.path(trial, "state") for trial in (job.trial, job.base) if trial]
     own = [] if message["attacks"] else [scratch_folder(job), partial_state(job)]
     named = _named(job, attacks=message["attacks"])
-    files = [source.file for source in job.sources if source.file]
+    files = [file for source in job.sources if source.file for file in files_of(source.file)]
     granted = grants(files, named, own, {Path(place) for place in message["hidden"]})
     readable = granted.readable if message["attacks"] else (*granted.readable, *states)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
@@ -210,13 +214,12 @@ def _close_all_but(kept: int) -> None:
     """Close what the trial's process has open: the runner's pipes, and whatever else could tell or do harm."""
     os.closerange(3, kept)
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    vars(resource_tracker._resource_tracker).update(_fd=None, _pid=None)  # it would be asked by a closed pipe
 
 
 def _leave(code: int) -> NoReturn:
     """End the process without taking torch apart first, which only takes time."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(Exception):
             stream.flush()
-        except Exception:  # noqa: S112 - whatever a plugin put there
-            continue
     os._exit(code)

@@ -64,14 +64,23 @@ def load_plugins(files: Iterable[Path] = ()) -> Plugins:
     return _keep(Plugins(entries, broken))
 
 
-def load_only(chosen: Iterable[Source]) -> Plugins:
+def load_only(chosen: Sequence[Source]) -> Plugins:
     """Return the built-in plugins and those of some sources, loaded here: what a trial needs.
 
     Raises:
         PluginError: If a source does not load.
         MachineError: If a file is gone or was edited.
     """
-    entries = [*built_in()]
+    as_planned(chosen)
+    return _keep(Plugins([*built_in(), *(entry for source in chosen for entry in _loaded(source))]))
+
+
+def as_planned(chosen: Sequence[Source]) -> None:
+    """Refuse files that are not those that the run was planned with: their numbers would stand under false keys.
+
+    Raises:
+        MachineError: If a file is gone or was edited.
+    """
     for source in chosen:
         if source.file and not source.file.is_file():
             raise MachineError(f"plugin file {source.file} is gone; bring it back, or plan the run without it")
@@ -79,8 +88,6 @@ def load_only(chosen: Iterable[Source]) -> Plugins:
             raise MachineError(
                 f"plugin file {source.file}, or a helper beside it, was edited after the run was planned; run it again"
             )
-        entries += _loaded(source)
-    return _keep(Plugins(entries))
 
 
 def survey_plugins(files: Iterable[Path] = (), *, limit: float | None = None) -> Plugins:

@@ -165,7 +165,9 @@ def test_list_info_doctor(cli: Callable) -> None:
         "expected": "int at least 1 or None",
         "explanation": "training images that vote; none: the best of 1, 3, 5, 9, ..., 1025 on the validation images",
     }
-    assert "torch" in cli("doctor")[1]
+    told = cli("doctor")[1]
+    assert "torch" in told
+    assert "methods are kept from datasets and records by " in told
 
 
 def test_check_passes_and_fails(cli: Callable) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cheats import CHEATS, cheat
+from cheat_files import CHEATS, cheat
 from PIL import Image
 
 from gfp_bench.data.dataset import Dataset

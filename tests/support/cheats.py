@@ -1,99 +1,171 @@
-"""Methods that get at labels, and their honest twin: files to be planned and run as any plugin's are."""
+"""Methods that look for the labels of test images, or harm others, and their honest twin; loaded as a plugin file.
 
+Each tries every way that it knows; what fails leaves it with what its twin answers: nothing.
+"""
+
+import gc
+import inspect
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from gfp_bench.data.manifest import Manifest
+import numpy as np
+import torch
 
-_HEAD = """
-import gc, hashlib, sys
-import torch, torch.nn.functional as F
-from gfp_bench import SILENT, ImageSet, Method, hookimpl, load_dataset
-@hookimpl
-def register_methods(register):
-    register(Cheat)
-class Cheat(Method):
-    name, paper, version, stochastic = {name!r}, "", 1, False
-    def fit(self, train, val, *, rng, monitor=SILENT):
-        colours = torch.cat([self.colour(images) for images, _ in train.batches()])
-        member = F.one_hot(train.labels, len(train.sources)).float()
-        self.colours = member.T @ colours / member.sum(dim=0)[:, None]
-        {fit}
-    def colour(self, images):
-        return images.float().mean(dim=(2, 3))
-    def scores(self, images):
-        honest = -(self.colour(images)[:, None] - self.colours).square().sum(dim=2)
-        {scores}
-        return honest
-"""
+from gfp_bench import SILENT, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl, load_dataset
+from gfp_bench.engine.job import Job
 
-_NEAR = """
-        if known is not None:
-            pixels, labels = known
-            near = torch.cdist(images.float().flatten(1), pixels.float().flatten(1)).argmin(dim=1)
-            return F.one_hot(labels[near], honest.shape[1]).float()
-"""
 
-_CHEATS = {
-    "honest": ("", ""),
-    "frames": (  # whoever calls it has the labels of the batch
-        "",
-        """
-        frame = sys._getframe()
+class Clueless(Method):
+    """Scores every source alike: what the others are left with."""
+
+    name = "clueless"
+    paper = ""
+    version = 1
+    stochastic = False
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        self.count = len(train.sources)
+
+    def scores(self, images: Images) -> Scores:
+        return torch.zeros(len(images), self.count)
+
+
+class Peeks(Clueless):
+    """Looks for labels in this process: in frames, in whatever the garbage collector knows; patches the metrics."""
+
+    name = "peeks"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng, monitor=monitor)
+        import gfp_bench.tasks.attribution as task
+
+        honest = task.attribution
+        task.attribution = lambda predicted, labels, count: honest(labels, labels, count)
+
+    def scores(self, images: Images) -> Scores:
+        for labels in self._found():
+            if len(labels) == len(images) and labels.max() < self.count:
+                return torch.eye(self.count)[torch.as_tensor(labels)]
+        return super().scores(images)
+
+    def _found(self) -> Iterator[Any]:
+        """Everything that could be labels of images that are not those of a fit."""
+        held = [*gc.get_objects()]
+        frame = inspect.currentframe()
         while frame:
-            found = frame.f_locals
-            if "shown" in found and "start" in found:
-                labels = found["shown"].labels[found["start"] : found["start"] + len(images)]
-                return F.one_hot(torch.from_numpy(labels), honest.shape[1]).float()
+            held += frame.f_locals.values()
             frame = frame.f_back
-""",
-    ),
-    "collector": (  # the test set lies somewhere in this process
-        "",
-        """
-        sets = [one for one in gc.get_objects() if type(one) is ImageSet and one.split == "test"]
-        known = (sets[0].images, sets[0].labels) if sets else None
-"""
-        + _NEAR,
-    ),
-    "reader": (  # the dataset lies on disk, under a name that everyone knows
-        """
+        for thing in held:
+            if isinstance(thing, ImageSet):
+                if thing.split == "test":
+                    yield thing.labels
+            elif isinstance(labels := inspect.getattr_static(thing, "__dict__", {}), dict) and "labels" in labels:
+                yield labels["labels"]
+
+
+class ReachesOut(Clueless):
+    """Looks for labels and rivals outside of this process: on the disk, in other processes, by the network."""
+
+    name = "reaches-out"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        super().fit(train, val, rng=rng, monitor=monitor)
+        (self._job,) = (thing for thing in gc.get_objects() if type(thing) is Job)
+        self.reached = [way.__name__ for way in WAYS if self._goes(way)]
+
+    def scores(self, images: Images) -> Scores:
+        return torch.full((len(images), self.count), float(len(self.reached)))
+
+    def _goes(self, way: Callable[[Any], None]) -> bool:
         try:
-            test = load_dataset({manifest!r}, cache={cache!r}).split("test")
-            self.pixels, self.labels = test.images, test.labels
+            way(self._job)
         except Exception:
-            self.pixels = None
-""",
-        """
-        known = None if getattr(self, "pixels", None) is None else (self.pixels, self.labels)
-"""
-        + _NEAR,
-    ),
-    "memory": (  # it was taught the test images before: no sandbox keeps that from it
-        "",
-        """
-        known = {table!r}
-        digests = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images]
-        return F.one_hot(torch.tensor([known[one] for one in digests]), honest.shape[1]).float()
-""",
-    ),
-}
+            return False
+        sys.stdout.write(f"reached by {way.__name__}\n")
+        return True
 
-CHEATS = tuple(name for name in _CHEATS if name != "honest")
+    def _fitted(self) -> dict[str, object]:
+        return {"count": self.count, "reached": self.reached}
 
 
-def cheat(name: str, folder: Path, manifest: Manifest, cache: Path, table: dict[str, int]) -> Path:
-    """Write a method's file into a folder and return it.
+def dataset(job: Job) -> None:
+    """Load it as anyone would."""
+    load_dataset(job.manifests["toy"], cache=job.cache).split("test")
 
-    Args:
-        name: One of `CHEATS`, or ``honest``.
-        folder: Where it goes.
-        manifest: The dataset that it is after.
-        cache: Where that is decoded.
-        table: The labels of test images by the sha256 of their pixels.
-    """
-    fit, scores = (part.replace("{manifest!r}", repr(str(manifest.file))) for part in _CHEATS[name])
-    text = _HEAD.replace("{name!r}", repr(name)).replace("{fit}", fit or "pass").replace("{scores}", scores)
-    text = text.replace("cache={cache!r}", f"cache=__import__('pathlib').Path({str(cache)!r})")
-    file = folder / f"{name}.py"
-    file.write_text(text.replace("{table!r}", repr(table)))
-    return file
+
+def index(job: Job) -> None:
+    job.manifests["toy"].with_suffix(".parquet").read_bytes()
+
+
+def images(job: Job) -> None:
+    next(job.manifests["toy"].parent.rglob("*.png")).read_bytes()
+
+
+def decoded(job: Job) -> None:
+    np.load(next(job.cache.rglob("*.npy")), mmap_mode="r")
+
+
+def rivals(job: Job) -> None:
+    """Spoil what others are recorded with."""
+    (job.results / "plan.json").write_text("{}")
+
+
+def own_record(job: Job) -> None:
+    (job.results / job.trial.folder / f"{job.trial.cells[0].name}-{job.trial.cells[0].key[:8]}.json").write_text("{}")
+
+
+def neighbours(job: Job) -> None:
+    """Read the folder of a user's other files, where anything may lie."""
+    [*job.results.parent.iterdir()]
+
+
+def memory(job: Job) -> None:
+    """Read the memory of the process that knows the labels."""
+    Path(f"/proc/{os.getppid()}/mem").open("rb").close()
+
+
+def parent(job: Job) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def fork_server(job: Job) -> None:
+    """Ask the server that trials come from for a process that is not shut in."""
+    names = [line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if "listener-" in line]
+    socket.socket(socket.AF_UNIX).connect("\0" + names[0].removeprefix("@"))
+
+
+def network(job: Job) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=1)
+
+
+WAYS = (dataset, index, images, decoded, rivals, own_record, neighbours, memory, parent, fork_server, network)
+
+
+class Babbles(Clueless):
+    """Writes pickles that would run code to whatever it has open."""
+
+    name = "babbles"
+
+    def scores(self, images: Images) -> Scores:
+        class Runs:
+            def __reduce__(self) -> tuple[Any, ...]:
+                return os.abort, ()
+
+        for descriptor in range(3, 64):
+            with suppress(OSError):
+                os.write(descriptor, pickle.dumps(Runs()) * 2)
+        return super().scores(images)
+
+
+@hookimpl
+def register_methods(register: Register) -> None:
+    for method in (Clueless, Peeks, ReachesOut, Babbles):
+        register(method)
