@@ -88,7 +88,8 @@ def execute(job: Job, send: Send) -> None:
         keys = tuple(cell.key for cell in pending)
         send(Stake(keys))
         clock = _Clock()
-        run = _TrialRun(job, store, load_only(job.sources), clock, send)
+        data = _planned_data(job)  # before any plugin's code runs: what that does to it is no change of the dataset
+        run = _TrialRun(job, store, data, load_only(job.sources), clock, send)
         if not store.path(job.trial, "state").exists():
             run.fit()
         for cell in pending:
@@ -124,6 +125,7 @@ class _Clock:
 class _TrialRun:
     job: Job
     store: Store
+    data: Mapping[str, Dataset]
     plugins: Plugins
     clock: _Clock
     send: Send
@@ -132,10 +134,7 @@ class _TrialRun:
         checkpoint = self.store.path(self.job.trial, "checkpoint")
         self.monitor = TrialMonitor(checkpoint, self.send, self.job.checkpoint_every)
         self._task = load_task(self.job.protocol.task, self.job.protocol.options)
-        self._data = {name: load_dataset(file, cache=self.job.cache) for name, file in self.job.manifests.items()}
-        for name, data in self._data.items():
-            _as_planned(data, self.job.digests[name])
-        self._truth = Truth({name: data.manifest for name, data in self._data.items()}, self.job.limit)
+        self._truth = Truth({name: data.manifest for name, data in self.data.items()}, self.job.limit)
 
     def fit(self) -> None:
         """Fit in the way that the task asks for, and keep the state: scores always come from one that was loaded."""
@@ -277,7 +276,7 @@ class _TrialRun:
         return _Timed.of(self.plugins.attack(attack.name)(**attack.settings), self.clock)
 
     def _images(self, dataset: str, split: str, sources: tuple[str, ...]) -> ImageSet:
-        images = self._data[dataset].split(split, device=self.job.device, limit=self.job.limit, sources=sources)
+        images = self.data[dataset].split(split, device=self.job.device, limit=self.job.limit, sources=sources)
         images.tick = self.monitor.tick
         return images
 
@@ -291,13 +290,22 @@ class _TrialRun:
         self.store.drop(self.job.trial, "checkpoint")
 
 
-def _as_planned(data: Dataset, digest: str) -> None:
-    """Refuse a dataset that is not the one that the run was planned with: its numbers would stand under false keys."""
-    if data.digest != digest:
-        raise MachineError(
-            f"dataset {data.name!r} ({data.manifest.file}) has digest {data.digest[:12]}, but the run was planned with "
-            f"{digest[:12]}: its manifest was edited since; bring it back, or run the same command to plan anew"
-        )
+def _planned_data(job: Job) -> dict[str, Dataset]:
+    """Return the datasets of a job, which must be those that the run was planned with: keys would be false otherwise.
+
+    Raises:
+        MachineError: If one is another.
+        DatasetError: If one cannot be read.
+    """
+    found = {name: load_dataset(file, cache=job.cache) for name, file in job.manifests.items()}
+    for name, data in found.items():
+        if data.digest != job.digests[name]:
+            raise MachineError(
+                f"dataset {name!r} ({data.manifest.file}) has digest {data.digest[:12]}, but the run was planned with "
+                f"{job.digests[name][:12]}: its manifest was edited since; bring it back, or run the same command to "
+                "plan anew"
+            )
+    return found
 
 
 class _Timed(Perturbation):

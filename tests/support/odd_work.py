@@ -10,6 +10,8 @@ from typing import Any
 
 from gfp_bench.errors import PluginError, UsageError
 
+FILES = [f"/proc/self/fd/{descriptor}" for descriptor in range(30)]
+
 
 def adds(first: int, second: int) -> int:
     return first + second
@@ -92,8 +94,4 @@ def its_parent() -> int:
 
 
 def has_open() -> list[str]:
-    return sorted(os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in range(30) if _is_open(descriptor))
-
-
-def _is_open(descriptor: int) -> bool:
-    return os.path.lexists(f"/proc/self/fd/{descriptor}")
+    return sorted(str(found.readlink()) for found in map(Path, FILES) if os.path.lexists(found))
