@@ -88,8 +88,11 @@ def execute(job: Job, send: Send) -> None:
         keys = tuple(cell.key for cell in pending)
         send(Stake(keys))
         clock = _Clock()
-        data = _planned_data(job)  # before any plugin's code runs: what that does to it is no change of the dataset
-        run = _TrialRun(job, store, data, load_only(job.sources), clock, send)
+        data = _planned_data(job)  # all is read before any plugin's code runs: what that spoils is not the machine's
+        truth = Truth({name: one.manifest for name, one in data.items()}, job.limit)
+        for cell in job.trial.cells:
+            truth.of(cell)
+        run = _TrialRun(job, store, data, truth, load_only(job.sources), clock, send)
         if not store.path(job.trial, "state").exists():
             run.fit()
         for cell in pending:
@@ -126,6 +129,7 @@ class _TrialRun:
     job: Job
     store: Store
     data: Mapping[str, Dataset]
+    truth: Truth
     plugins: Plugins
     clock: _Clock
     send: Send
@@ -134,7 +138,6 @@ class _TrialRun:
         checkpoint = self.store.path(self.job.trial, "checkpoint")
         self.monitor = TrialMonitor(checkpoint, self.send, self.job.checkpoint_every)
         self._task = load_task(self.job.protocol.task, self.job.protocol.options)
-        self._truth = Truth({name: data.manifest for name, data in self.data.items()}, self.job.limit)
 
     def fit(self) -> None:
         """Fit in the way that the task asks for, and keep the state: scores always come from one that was loaded."""
@@ -156,7 +159,7 @@ class _TrialRun:
 
     def score(self, cell: Cell) -> None:
         """Score all images of a cell and keep its record."""
-        images, shown = self._images(cell.dataset, cell.split, cell.sources), self._truth.of(cell)
+        images, shown = self._images(cell.dataset, cell.split, cell.sources), self.truth.of(cell)
         drawn = _first_of_each(shown.labels, LIMIT if self._task.separability else cell.fingerprints)
         if cell.attack:
             images = images.perturbed(self._attack(cell.attack), seed=self.job.protocol.attack_seed)
@@ -216,7 +219,7 @@ class _TrialRun:
         features: NDArray[np.float64] | None,
         rows: NDArray[np.int64],
     ) -> None:
-        trial, shown = self.job.trial, self._truth.of(cell)
+        trial, shown = self.job.trial, self.truth.of(cell)
         arrays: dict[str, NDArray[Any]] = {}
         if features is not None and cell.fingerprints:
             kept = _first_of_each(shown.labels, cell.fingerprints)[rows]
@@ -257,7 +260,7 @@ class _TrialRun:
     def _calibration(self) -> Outcome | None:
         """What became of the images that thresholds come from; they are scored before all others."""
         cells = [cell for cell in self.job.trial.cells if cell.calibration]
-        found = list(outcomes(self.store, self.job.trial, self._task, self._truth, cells))
+        found = list(outcomes(self.store, self.job.trial, self._task, self.truth, cells))
         if cells and not found:
             raise PluginError(f"the {cells[0].name} images that thresholds come from could not be scored")
         return found[0][2] if found else None
@@ -305,6 +308,7 @@ def _planned_data(job: Job) -> dict[str, Dataset]:
                 f"{job.digests[name][:12]}: its manifest was edited since; bring it back, or run the same command to "
                 "plan anew"
             )
+        data.pixels()
     return found
 
 
