@@ -55,6 +55,13 @@ def test_what_json_cannot_hold_is_nothing_that_anyone_expects() -> None:
     assert apart(odd_work.has_no_json, limit=60) == [{"type": "property"}, {"type": "complex"}, {"type": "set"}]
 
 
+def test_what_its_caller_has_open_is_closed(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("w"):
+        *others, pipe = apart(odd_work.has_open, limit=60)
+    assert others == ["/dev/null"] * 3
+    assert pipe.startswith("pipe:")
+
+
 def test_whoever_kills_its_parent_kills_a_guard() -> None:
     assert apart(odd_work.its_parent, limit=60) != os.getpid()
     with pytest.raises(PluginError, match="it killed its parent process"):

@@ -36,6 +36,7 @@ def test_what_is_clean_is_one_printable_line_and_stays_so(text: str) -> None:
 @given(text=TEXTS)
 @example(text=AWKWARD[0])
 @example(text=AWKWARD[1])
+@example(text=" _x_ __y__ ~~z~~ **z** ")
 def test_markdown_shows_a_reason_as_code_and_a_phrase_as_text(text: str) -> None:
     shown = MarkdownIt("gfm-like", {"linkify": False})
     reason, phrase = clean(f"x{text}x"), clean_phrase(f"x{text}x")

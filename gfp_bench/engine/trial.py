@@ -118,9 +118,7 @@ class _TrialRun:
     def __post_init__(self) -> None:
         self.clock, self._pulse = _Clock(), Pulse(self._tell)
         self._task = load_task(self.job.protocol.task, self.job.protocol.options)
-        self._data = {name: load_dataset(file, cache=self.job.cache) for name, file in self.job.manifests.items()}
-        for name, data in self._data.items():
-            _as_planned(data, self.job.digests[name])
+        self._data = _planned_data(self.job)
         self._truth = Truth({name: data.manifest for name, data in self._data.items()}, self.job.limit)
         self._make_folders()
         hidden = {self.job.cache.expanduser(), self.job.results}
@@ -231,7 +229,7 @@ class _TrialRun:
         features: NDArray[np.float64] | None,
         rows: NDArray[np.int64],
     ) -> None:
-        trial, shown = self.job.trial, self._truth.of(cell)
+        trial, shown = self.job.trial, self.truth.of(cell)
         arrays: dict[str, NDArray[Any]] = {}
         if features is not None and cell.fingerprints:
             kept = _first_of_each(shown.labels, cell.fingerprints)[rows]
@@ -272,7 +270,7 @@ class _TrialRun:
     def _calibration(self) -> Outcome | None:
         """What became of the images that thresholds come from; they are scored before all others."""
         cells = [cell for cell in self.job.trial.cells if cell.calibration]
-        found = list(outcomes(self.store, self.job.trial, self._task, self._truth, cells))
+        found = list(outcomes(self.store, self.job.trial, self._task, self.truth, cells))
         if cells and not found:
             raise PluginError(f"the {cells[0].name} images that thresholds come from could not be scored")
         return found[0][2] if found else None
@@ -283,13 +281,23 @@ class _TrialRun:
         return images
 
 
-def _as_planned(data: Dataset, digest: str) -> None:
-    """Refuse a dataset that is not the one that the run was planned with: its numbers would stand under false keys."""
-    if data.digest != digest:
-        raise MachineError(
-            f"dataset {data.name!r} ({data.manifest.file}) has digest {data.digest[:12]}, but the run was planned with "
-            f"{digest[:12]}: its manifest was edited since; bring it back, or run the same command to plan anew"
-        )
+def _planned_data(job: Job) -> dict[str, Dataset]:
+    """Return the datasets of a job, which must be those that the run was planned with: keys would be false otherwise.
+
+    Raises:
+        MachineError: If one is another.
+        DatasetError: If one cannot be read.
+    """
+    found = {name: load_dataset(file, cache=job.cache) for name, file in job.manifests.items()}
+    for name, data in found.items():
+        if data.digest != job.digests[name]:
+            raise MachineError(
+                f"dataset {name!r} ({data.manifest.file}) has digest {data.digest[:12]}, but the run was planned with "
+                f"{job.digests[name][:12]}: its manifest was edited since; bring it back, or run the same command to "
+                "plan anew"
+            )
+        data.pixels()
+    return found
 
 
 class _Timed(Perturbation):

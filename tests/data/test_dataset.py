@@ -131,6 +131,15 @@ def test_two_processes_may_fill_the_cache_at_once(manifest: Path, cache: Path) -
     np.testing.assert_array_equal(np.load(file), elsewhere.pixels())
 
 
+def test_what_killed_fillings_left_goes_with_the_next(manifest: Path, cache: Path) -> None:
+    made = load_dataset(manifest, cache=cache)
+    made.cache.parent.mkdir(parents=True)
+    for number in range(5):
+        made.cache.with_name(f".{made.cache.name}.{number}.partial").write_bytes(bytes(1000))
+    made.pixels()
+    assert [path.name for path in made.cache.parent.iterdir()] == [made.cache.name]
+
+
 def test_another_view_has_another_cache(manifest: Path, cache: Path) -> None:
     load_dataset(manifest, cache=cache).pixels()
     text = manifest.read_text()

@@ -10,6 +10,8 @@ from typing import Any
 
 from gfp_bench.errors import PluginError, UsageError
 
+FILES = [f"/proc/self/fd/{descriptor}" for descriptor in range(30)]
+
 
 def adds(first: int, second: int) -> int:
     return first + second
@@ -89,3 +91,7 @@ def holds(mark: str) -> None:
 
 def its_parent() -> int:
     return os.getppid()
+
+
+def has_open() -> list[str]:
+    return sorted(str(found.readlink()) for found in map(Path, FILES) if os.path.lexists(found))
