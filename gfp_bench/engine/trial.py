@@ -229,7 +229,7 @@ class _TrialRun:
         features: NDArray[np.float64] | None,
         rows: NDArray[np.int64],
     ) -> None:
-        trial, shown = self.job.trial, self.truth.of(cell)
+        trial, shown = self.job.trial, self._truth.of(cell)
         arrays: dict[str, NDArray[Any]] = {}
         if features is not None and cell.fingerprints:
             kept = _first_of_each(shown.labels, cell.fingerprints)[rows]
@@ -270,7 +270,7 @@ class _TrialRun:
     def _calibration(self) -> Outcome | None:
         """What became of the images that thresholds come from; they are scored before all others."""
         cells = [cell for cell in self.job.trial.cells if cell.calibration]
-        found = list(outcomes(self.store, self.job.trial, self._task, self.truth, cells))
+        found = list(outcomes(self.store, self.job.trial, self._task, self._truth, cells))
         if cells and not found:
             raise PluginError(f"the {cells[0].name} images that thresholds come from could not be scored")
         return found[0][2] if found else None

@@ -99,7 +99,7 @@ def _shut_in(job: Job, channel: Channel, message: Message) -> None:
     states = [store.path(trial, "state") for trial in (job.trial, job.base) if trial]
     own = [] if message["attacks"] else [scratch_folder(job), partial_state(job)]
     named = _named(job, attacks=message["attacks"])
-    files = [Path(file) for source in job.sources if source.file for file in files_of(source.file)]
+    files = [source.file.parent / name for source in job.sources if source.file for name in files_of(source.file)]
     granted = grants(files, named, own, {Path(place) for place in message["hidden"]})
     readable = granted.readable if message["attacks"] else (*granted.readable, *states)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
