@@ -114,7 +114,7 @@ class Board:
         """Where each row's cells ran, sorted."""
         found: dict[str, set[str]] = {row.title: set() for row in self.rows}
         for result in self.results:
-            found[result.row] |= {result.device} - {""}
+            found.setdefault(result.row, set()).update({result.device} - {""})
         return {title: tuple(sorted(devices)) for title, devices in found.items()}
 
     @cached_property

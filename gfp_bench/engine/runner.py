@@ -34,7 +34,7 @@ from gfp_bench.engine.records import FailureKind, Store, to_json
 from gfp_bench.engine.trial import execute
 from gfp_bench.errors import MachineError, UsageError
 from gfp_bench.files import sweep, write_atomically
-from gfp_bench.registry.discovery import sources, survey_plugins
+from gfp_bench.registry.discovery import as_planned, sources, survey_plugins
 from gfp_bench.registry.plugins import Plugins, Source
 from gfp_bench.texts import clean
 
@@ -279,8 +279,13 @@ class _Run:
             self.report(CellsFailed(other, tuple(cell.name for cell in cells), kind, reason))
 
     def job(self, trial: Trial, device: str) -> Job:
-        """Return all that a trial's process needs to know."""
-        options = self.options
+        """Return all that a trial's process needs to know.
+
+        Raises:
+            MachineError: If a plugin file is not the one that the run was planned with.
+        """
+        options, chosen = self.options, self._sources(trial)
+        as_planned(chosen)
         return Job(
             trial=trial,
             base=self.by_key[trial.base] if trial.base else None,
@@ -290,7 +295,7 @@ class _Run:
             results=options.results,
             device=device,
             limit=self.plan.limit,
-            sources=self._sources(trial),
+            sources=chosen,
             digests={**options.digests, self.plan.dataset: self.plan.digest},
             memory=options.memory or int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self.slots),
             checkpoint_every=options.checkpoint_every,

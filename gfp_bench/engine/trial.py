@@ -38,7 +38,7 @@ from gfp_bench.engine.sandbox import places_of
 from gfp_bench.engine.worker import prepare
 from gfp_bench.errors import MachineError, PluginError
 from gfp_bench.metrics.separability import LIMIT, PERMUTATIONS, separability
-from gfp_bench.registry.discovery import as_planned, load_only
+from gfp_bench.registry.discovery import load_only
 from gfp_bench.tasks import load_task
 
 _LARGEST = 1e100  # of a fingerprint
@@ -58,7 +58,6 @@ def execute(job: Job, send: Send, workers: Workers | None = None) -> None:
         pending = store.pending(job.trial)
         keys = tuple(cell.key for cell in pending)
         send(Stake(keys))
-        as_planned(job.sources)
         run = _TrialRun(job, store, send, workers or _Here(job))
         if not store.path(job.trial, "state").exists():
             run.fit()

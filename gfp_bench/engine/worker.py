@@ -7,6 +7,7 @@ and shut themselves in before they import a plugin that gfp-bench does not bring
 import faulthandler
 import math
 import os
+import pkgutil
 import resource
 import signal
 import socket
@@ -104,6 +105,9 @@ def _shut_in(job: Job, channel: Channel, message: Message) -> None:
     readable = granted.readable if message["attacks"] else (*granted.readable, *states)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     os.environ |= {name: str(temporary / folder) for name, folder in _CACHES.items()}
+    for place in sys.path:  # importers list the folders that they search while they may; later they only open modules
+        if finder := pkgutil.get_importer(place):
+            finder.find_spec("gfp_bench_nowhere")
     channel.send({"say": "shut in", "landlock": restrict(readable, granted.writable)})
 
 

@@ -56,7 +56,8 @@ def test_a_published_board_is_the_board_of_the_results(
     assert published.read_text() == markdown(board, standings(board))
     assert wrong(published, toy, plugins) == ()
     kept = {name for name, _, _ in (file.rpartition("-seed") for file in records_of(published).files) if name}
-    assert kept == {"chance-44136fa3", "knn-519b31b3", "majority-44136fa3", "thumbnail-44136fa3"}
+    floors = {f"{name}-44136fa3" for name in plugins.floors}
+    assert kept == {"knn-519b31b3", *floors}
 
 
 def test_records_are_read_back_as_they_were(plan: Plan, store: Store, published: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_board_that_cannot_be_derived_replaces_nothing(
 
 def test_rows_are_not_lost_unasked(plan: Plan, toy: Manifest, store: Store, published: Path, plugins: Plugins) -> None:
     before = tree(published.parent)
-    fewer = of_rows(plan, "chance", "majority", "thumbnail")
+    fewer = of_rows(plan, *plugins.floors)
     with pytest.raises(UsageError, match=r"other numbers for: knn \(13 cells\); give --add .* or --replace to lose"):
         publish(fewer, toy, store, published.parent)
     assert tree(published.parent) == before
@@ -160,7 +161,7 @@ def test_an_attack_is_added_and_what_is_published_counts_as_done(
     second, absent = planned_again(first, more, {toy.name: toy}, plugins)
     assert absent == []
     other = Store(tmp_path / "other")
-    assert other.absorb(second, records_of(board)) == 4 * 4  # rows, and two conditions on two sorts of images
+    assert other.absorb(second, records_of(board)) == len(first.rows) * 4  # two conditions on two sorts of images
     pending = [(trial.name, cell.name) for trial in second.trials for cell in other.pending(trial)]
     assert sorted(set(pending)) == [("blur", "blur"), ("blur", "clean"), ("clean", "blur")]
     for trial in second.trials:

@@ -37,7 +37,10 @@ def test_rows_and_columns_keep_their_numbers(whole: Whole) -> None:
     part = markdown(*selected(*whole, methods=["knn"], columns=["jpeg"]))
     assert set(cells(part, "knn")) <= set(cells(markdown(*whole), "knn"))
     assert len(cells(part, "knn")) == len(cells(markdown(*whole), "knn")) - 3
-    assert "- Left out: `chance`, `majority`, `thumbnail`, noise, blur, crop. Ranks, intervals and marks are" in part
+    assert (
+        "- Left out: `chance`, `majority`, `octaves`, `thumbnail`, noise, blur, crop. Ranks, intervals and marks are"
+        in part
+    )
     assert "| `thumbnail`" not in part
 
 

@@ -56,7 +56,7 @@ def test_all_others_are_planned_as_without_them(toy: Manifest, plan: Plan) -> No
     keys = {trial.key for trial in plan.trials if not trial.broken}
     assert keys > {trial.key for trial in alone.trials}
     rows = Counter(trial.method for trial in plan.trials if not trial.broken)
-    assert rows.keys() == {"chance", "knn", "late-thread", "majority", "sound", "thumbnail"}
+    assert rows.keys() == {"chance", "knn", "late-thread", "majority", "octaves", "sound", "thumbnail"}
 
 
 def test_a_file_that_hangs_is_set_aside(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_row_says_what_immunising_it_means(toy: Manifest, protocol: Protocol, 
     made = {limit: make_plan(toy, protocol, methods, plugins, limit=limit) for limit in (None, 2)}
     images = toy.splits["train"]
     assert {row.title: row.immunisation for row in made[None].rows} == {
-        "chance": "refit", "majority": "refit", "thumbnail": "refit", "knn": "refit",
+        "chance": "refit", "majority": "refit", "octaves": "refit", "thumbnail": "refit", "knn": "refit",
         "yu19": f"fine-tuned, {2 * -(-images // 32)} updates",
         "yu19[budget=smoke]": f"fine-tuned, {min(-(-images // 32), 6)} updates",
         "manifpt": f"fine-tuned, {2 * -(-images // 36)} updates",

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,17 @@ from places import SUPPORT
 
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.data.manifest import Manifest, read_manifest
+from gfp_bench.engine.channel import Channel
 from gfp_bench.engine.events import CellDone, CellsFailed, RunEvent, TrialBusy, TrialProgress, TrialStarted
 from gfp_bench.engine.forking import server_pid
 from gfp_bench.engine.plan import Plan, make_plan
 from gfp_bench.engine.records import Store
+from gfp_bench.engine.remote import FallenError, Worker
 from gfp_bench.engine.runner import Options, debug, run
 from gfp_bench.errors import MachineError, UsageError
 from gfp_bench.protocols.protocol import AttackUse, load_protocol
-from gfp_bench.registry.discovery import load_plugins
-from gfp_bench.registry.plugins import Plugins, Source
+from gfp_bench.registry.discovery import load_plugins, sources
+from gfp_bench.registry.plugins import Plugins
 
 FAULTS = SUPPORT / "faults.py"
 PROTOCOL = load_protocol("attribution@0").model_copy(update={"attacks": (AttackUse(name="noise"),), "seeds": (0,)})
@@ -229,13 +232,28 @@ def test_a_fork_server_that_is_killed_is_launched_again(planned: Callable[..., P
     assert all(store.record(trial, cell) for trial in plan.trials for cell in trial.cells)
 
 
-def test_a_full_disk_is_nobodys_failure(planned: Callable[..., Plan], options: Options, tmp_path: Path) -> None:
-    plan = planned("disk-full", protocol=CLEAN, mark=str(tmp_path / "mark"))
-    with pytest.raises(MachineError, match=r"disk-full.* clean seed 0: OSError: \[Errno 28\] No space left on device"):
-        executed(plan, options)
-    assert reasons(plan, options) == []
-    (tmp_path / "mark").write_text("")
-    assert CellDone in kinds(executed(plan, options)), "the same command goes on"
+def test_who_says_that_the_disk_is_full_while_there_is_room_fails_alone(
+    planned: Callable[..., Plan], options: Options
+) -> None:
+    plan = planned("disk-full", "brightness", protocol=CLEAN)
+    assert CellDone in kinds(executed(plan, options))
+    (reason,) = reasons(plan, options)
+    assert reason.startswith("OSError: [Errno 28] No space left on device")
+
+
+@pytest.mark.parametrize(("room", "error"), [(True, FallenError), (False, MachineError)])
+def test_a_full_disk_is_nobodys_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool, error: type
+) -> None:
+    ours, theirs = socket.socketpair()
+    worker = object.__new__(Worker)  # without the process: what it says comes from here
+    worker._channel, worker._folder = Channel(ours), tmp_path
+    Channel(theirs).send({"say": "failed", "reason": "OSError: no space", "machine": True})
+    monkeypatch.setattr("gfp_bench.engine.remote.has_room", lambda folder: room)
+    with pytest.raises(error, match="OSError: no space"):
+        worker.receive()
+    ours.close()
+    theirs.close()
 
 
 def test_a_plugin_that_blames_the_machine_is_to_blame(planned: Callable[..., Plan], options: Options) -> None:
@@ -260,7 +278,7 @@ def test_a_dataset_or_a_plugin_that_changed_since_the_plan_stops_the_run(
         "view": manifest.file,
         "plugin": tmp_path / FAULTS.name,
     }[what]
-    kept = changed.read_bytes()
+    kept, (*_, source) = changed.read_bytes(), sources([tmp_path / FAULTS.name])
     if what == "view":
         changed.write_text(kept.decode().replace("[view]\n", "[view]\nconvert = true\n"))
     else:
@@ -270,7 +288,7 @@ def test_a_dataset_or_a_plugin_that_changed_since_the_plan_stops_the_run(
         manifests={toy.name: manifest.file},
         cache=tmp_path / "cache",
         plugin_files=(),
-        plugins=Plugins([replace(plugins.entry("brightness"), source=Source("", file=tmp_path / FAULTS.name))]),
+        plugins=Plugins([replace(plugins.entry("brightness"), source=source)]),
     )
     word = {
         "image": "real/3.png: cannot be read",

@@ -138,19 +138,15 @@ class FitsOnce(Brightness):
 
 
 class DiskFull(Brightness):
-    """Is saved while another process fills the disk: our own code finds no space."""
+    """Makes it look as if our own code found no space."""
 
     name = "disk-full"
 
-    def __init__(self, mark: str = "") -> None:
-        self.mark = mark
-
     def save(self, folder: Path) -> None:
-        if not Path(self.mark).exists():
-            code = f"def fsync(descriptor): raise OSError({errno.ENOSPC}, 'No space left on device')"
-            found: dict[str, Any] = {}
-            exec(compile(code, files.__file__, "exec"), found)
-            os.fsync = found["fsync"]
+        code = f"def fsync(descriptor): raise OSError({errno.ENOSPC}, 'No space left on device')"
+        found: dict[str, Any] = {}
+        exec(compile(code, files.__file__, "exec"), found)
+        os.fsync = found["fsync"]
         files.write_atomically(folder / "note", b"")
         super().save(folder)
 
