@@ -55,6 +55,7 @@ def board_of(plan: Plan, manifests: Mapping[str, Manifest], store: Records, rema
         figure=f"{plan.name}.png",
         remarks=(*remarks, *_few_seeds(plan), *_others(plan, store.tried(plan))),
         notes={cell.name: cell.attack.note for trial in plan.trials for cell in trial.cells if cell.attack},
+        leakage=manifest.allowed_leakage,
     )
 
 

@@ -57,6 +57,7 @@ class Board:
     Attributes:
         dataset: Its name.
         digest: The manifest's, hexadecimal.
+        leakage: What splits share because the manifest allows it, a sentence each.
         protocol: Name and version.
         draft: Whether the protocol is one.
         task: What was asked.
@@ -86,12 +87,12 @@ class Board:
     ladders: tuple[Ladder, ...] = ()
     figure: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    leakage: tuple[str, ...] = ()
 
     def heading(self, column: str) -> str:
         """Return what tables call a column."""
         return f"{column} ({self.notes[column]})" if self.notes.get(column) else column
-
-    remarks: tuple[str, ...] = ()
 
     @property
     def first(self) -> Place:

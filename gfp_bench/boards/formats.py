@@ -195,6 +195,7 @@ def _facts(board: Board) -> list[str]:
     ]
     return [
         f"Dataset: `{board.dataset}`, digest `{board.digest[:12]}`.",
+        *(f"Leakage that the dataset allows: {what}." for what in board.leakage),
         f"Protocol: `{board.protocol}`.",
         f"Test images: {len(images.labels)} ({sources}) in {len(set(images.groups.tolist()))} groups; chance is "
         f"{shown(board.task.chance(images), board.task.measures[0])}.",

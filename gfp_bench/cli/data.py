@@ -33,50 +33,69 @@ def index(
     ],
     name: Annotated[str, typer.Argument(help="The new dataset's name.")],
     shares: Annotated[
-        str | None, typer.Option(help="Of train,val,test, as 0.6,0.2,0.2: splits are drawn, groups stay whole.")
+        str | None,
+        typer.Option(help="Of train,val,test, as 0.6,0.2,0.2: splits are drawn, groups stay whole."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the splits.")] = 0,
     group: Annotated[
         str | None, typer.Option(help="A regular expression; its parentheses name an image's group.")
     ] = None,
+    shared_groups: Annotated[
+        str, typer.Option(help="Why groups may stand in several splits; boards print it. They may not by default.")
+    ] = "",
     convert: Annotated[bool, typer.Option("--convert", help="Take files that are not 8-bit RGB.")] = False,
     crop: Annotated[str | None, typer.Option(help="As center:128.")] = None,
     resize: Annotated[str | None, typer.Option(help="As 64:lanczos.")] = None,
-    description: str = "",
-    licence: str = "unknown",
+    description: Annotated[str, typer.Option(help="One sentence.")] = "",
+    licence: Annotated[str, typer.Option(help="Of the images.")] = "unknown",
+    citation: Annotated[str, typer.Option(help="What to cite.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the manifest and its index; beside the images by default.")
+    ] = None,
 ) -> None:
-    """Check every image below a folder; write <name>.toml and <name>.parquet beside it."""
+    """Check every image below a folder; write <name>.toml and <name>.parquet beside it.
+
+    Indexing again keeps what you wrote into the manifest: texts and metadata of sources.
+    """
     from gfp_bench.data.decoding import make_view
     from gfp_bench.data.indexing import index_folder
-    from gfp_bench.data.layouts.folders import SPLITS
     from gfp_bench.data.manifest import About
 
-    dealt = None
-    if shares:
-        parts = shares.split(",")
-        if len(parts) != len(SPLITS) or not all(part.replace(".", "", 1).isdigit() for part in parts):
-            raise typer.BadParameter(f"{shares!r}: expected three shares, as 0.6,0.2,0.2", param_hint="--shares")
-        dealt = dict(zip(SPLITS, map(float, parts), strict=True))
     manifest = index_folder(
         folder,
         name,
-        about=About(description, licence),
+        folder=out,
+        about=About(description, licence, citation),
         view=make_view(convert=convert, crop=crop, resize=resize),
         group=group,
-        shares=dealt,
+        shared_groups=shared_groups,
+        shares=_dealt(shares) if shares else None,
         seed=seed,
+        note=tell,
     )
     tell(f"wrote {manifest.file} and {manifest.index_file}")
     say(str(manifest.file))
 
 
+def _dealt(shares: str) -> dict[str, float]:
+    """Return the share of each split."""
+    from gfp_bench.data.layouts.folders import SPLITS
+
+    parts = shares.split(",")
+    if len(parts) != len(SPLITS) or not all(part.replace(".", "", 1).isdigit() for part in parts):
+        raise typer.BadParameter(f"{shares!r}: expected three shares, as 0.6,0.2,0.2", param_hint="--shares")
+    return dict(zip(SPLITS, map(float, parts), strict=True))
+
+
 @app.command()
 def verify(name: Name) -> None:
-    """Read every file again and compare it with the index."""
+    """Read every file again and compare it with the index; compare the cache with what it was when it was filled."""
     from gfp_bench.data import audit
 
-    manifest = named_manifest(name)
-    say(f"{manifest.name}: all {audit.verify(manifest)} files are what the index says")
+    data = named_dataset(name)
+    say(f"{data.name}: all {audit.verify(data.manifest)} files are what the index says")
+    if cached := data.verify_cache():
+        say(f"{data.name}: all {cached} decoded images in {data.cache} are what they were")
 
 
 @app.command()
@@ -84,18 +103,30 @@ def audit(
     name: Name,
     as_json: Annotated[bool, typer.Option("--json", help="One object per source.")] = False,
 ) -> None:
-    """Compare the sources by what has nothing to do with fingerprints: format, file size, image size."""
+    """Compare the sources by what has nothing to do with fingerprints: how files were written, sizes; find doubles."""
     from tabulate import tabulate
 
     from gfp_bench.data import audit
+    from gfp_bench.data.coding import DETAILS
 
-    table = audit.audit(named_manifest(name))
+    manifest = named_manifest(name)
+    files = audit.file_facts(manifest)
+    table = audit.profiles(files)
     if as_json:
         say(json.dumps(table.to_dict("records"), indent=1))
         return
-    say(tabulate(table.to_dict("records"), headers="keys", tablefmt="simple"))
+    shown = table.drop(columns=list(DETAILS))
+    say(tabulate(shown.to_dict("records"), headers="keys", tablefmt="simple"))
     for leak in audit.leaks(table):
         tell(f"leak: {leak}")
+    if {"train", "val"} <= set(manifest.splits):
+        for what, (accuracy, low, high) in audit.told_by_files(files).items():
+            tell(
+                f"files alone, by their {what}, name the source of {100 * accuracy:.1f} % on val (95 %: "
+                f"{100 * low:.1f} to {100 * high:.1f}); chance is {100 / len(table):.1f} %"
+            )
+    for sentence in [*audit.look_alikes(manifest), *manifest.allowed_leakage]:
+        tell(f"leakage: {sentence.removeprefix('look: ')}")
 
 
 @app.command()

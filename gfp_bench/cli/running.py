@@ -160,6 +160,7 @@ def _requested(
     """Return the plan that the options ask for, or the default, the datasets it reads and what is registered."""
     from gfp_bench.cli.default import load_default
     from gfp_bench.contracts.settings import parse_spec
+    from gfp_bench.data.dataset import Dataset
     from gfp_bench.engine.plan import Given, make_plan
     from gfp_bench.protocols.protocol import load_protocol
     from gfp_bench.registry.discovery import survey_plugins
@@ -179,7 +180,10 @@ def _requested(
         protocol=file,
         plugins=tuple(Path(file).absolute() for file in files or ()),
     )
-    return replace(plan, given=given), {one.name: one for one in (manifest, *others.values())}, plugins
+    manifests = {one.name: one for one in (manifest, *others.values())}
+    for one in manifests.values():
+        Dataset(one, cache()).expect_unchanged()
+    return replace(plan, given=given), manifests, plugins
 
 
 def _extending(

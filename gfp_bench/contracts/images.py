@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from gfp_bench.contracts.attack import Perturbation
 from gfp_bench.contracts.rng import ImageRng
@@ -30,6 +31,9 @@ class Pixels(Protocol):
 class ImageSet:
     """Images of one split. Works as a map-style dataset too, so a torch ``DataLoader`` takes it.
 
+    With workers a loader needs a set on the CPU. They share the number of draws, so that every epoch of a perturbed
+    set is a new draw, the same as without workers.
+
     Attributes:
         sources: The names of all sources of the dataset, sorted; a label is an index into them.
         ids: The images' names, unique in the dataset.
@@ -37,7 +41,6 @@ class ImageSet:
         dataset: The dataset's name.
         split: The split's name.
         device: Where batches lie.
-        draws: How often each image was perturbed; every perturbed reading is a new draw.
     """
 
     def __init__(
@@ -74,24 +77,52 @@ class ImageSet:
         self.groups = tuple(ids if groups is None else groups)
         self.dataset, self.split = dataset, split
         self.device = torch.device(device)
-        self.draws = np.zeros(len(self._rows), dtype=np.int64)
+        self._draws = torch.zeros(len(self._rows), dtype=torch.int64)
         self._perturbation: Perturbation | None = None
         self._seed = 0
-        self.tick: Callable[[], None] = lambda: None  # the trial's heartbeat
+        self.tick: Callable[[], None] = _silent  # the trial's heartbeat
         if not len(self._rows) == len(labels) == len(self.ids) == len(self.groups):
             raise ValueError(
                 f"an ImageSet of {len(self._rows)} images got {len(labels)} labels, {len(self.ids)} ids and "
                 f"{len(self.groups)} groups, expected one each"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process has: all but the heartbeat, which is this one's."""
+        return self.__dict__ | {"tick": _silent}
+
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return image ``index`` (3, h, w) and its label."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"image {index} of a set of {len(self)}")
-        return self.read(np.array([index % len(self)]))[0], int(self._labels[index])
+        """Return image ``index`` (3, h, w) and its label.
+
+        Raises:
+            IndexError: If there is no such image.
+            RuntimeError: If a loader's worker asks for it and the set is not on the CPU.
+        """
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
+        """Return several images, each as `__getitem__` does, read at once as a loader's batch.
+
+        Raises: As `__getitem__`.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        if strange := [index for index in chosen.tolist() if not -len(self) <= index < len(self)]:
+            raise IndexError(f"image {strange[0]} of a set of {len(self)}")
+        if self.device.type != "cpu" and get_worker_info() is not None:
+            raise RuntimeError(
+                f"a DataLoader's worker got an ImageSet on {self.device}, expected one on the CPU: workers share no "
+                "GPU; use num_workers=0, or batches()"
+            )
+        self.tick()
+        return list(zip(self.read(chosen % len(self)), self._labels[chosen].tolist(), strict=True))
+
+    @property
+    def draws(self) -> NDArray[np.int64]:
+        """(n,) how often each image was perturbed; may be written to."""
+        return self._draws.numpy()
 
     @property
     def image_shape(self) -> torch.Size:
@@ -148,14 +179,15 @@ class ImageSet:
             device=self.device,
         )
         part._perturbation, part._seed, part.tick = self._perturbation, self._seed, self.tick
-        part.draws = self.draws[chosen]
+        if self._perturbation is not None:
+            part._draws = _shared(self._draws[chosen])
         return part
 
     def perturbed(self, attack: Perturbation, *, seed: int) -> "ImageSet":
         """Return the same images under an attack: none is left clean, and every reading of an image is a new draw."""
         part = self.subset(np.arange(len(self)))
         part._perturbation, part._seed = attack, seed
-        part.draws = np.zeros(len(self), dtype=np.int64)
+        part._draws = _shared(torch.zeros(len(self), dtype=torch.int64))
         return part
 
     def attack_rng(self, attack: str, seed: int, passes: int = 0) -> ImageRng:
@@ -172,3 +204,12 @@ class ImageSet:
             passes=passes.tolist(),
             device=self.device,
         )
+
+
+def _silent() -> None:
+    """Give no sign of life."""
+
+
+def _shared(draws: Tensor) -> Tensor:
+    """Move a tensor to memory that a loader's workers write to as well."""
+    return draws.share_memory_()  # type: ignore[no-untyped-call,no-any-return] # torch's

@@ -2,6 +2,7 @@
 
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
@@ -13,9 +14,15 @@ from gfp_bench.errors import DatasetError
 from gfp_bench.files import appearing
 
 SUFFIX = ".zip"
+MAX_BYTES = 2**28  # of a file: more than the largest image takes uncompressed, refused before any memory is taken
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 _DAMAGES = (BadZipFile, zlib.error, StructError, EOFError, OSError, RuntimeError, ValueError)  # RuntimeError: encrypted
+
+
+def is_archive(name: str) -> bool:
+    """Return whether a file of this name stands for what is in it, as ``a.zip`` and ``A.ZIP``."""
+    return name.lower().endswith(SUFFIX) and len(name) > len(SUFFIX)
 
 
 def write_archive(file: Path, members: Mapping[str, bytes], comment: bytes = b"") -> None:
@@ -81,9 +88,12 @@ class Archives:
         paths = [path for path in entries if not any(part.startswith(".") and part != ".." for part in path.split("/"))]
         for path in paths:
             _expect_inside(name, path)
-        if len(set(paths)) < len(paths):
-            twice = next(path for path in paths if paths.count(path) > 1)
-            raise DatasetError(f"archive {self._root / name} has {twice} twice, expected it once; write it anew")
+        (most, times), *_ = Counter(paths).most_common(1) or [("", 0)]
+        if times > 1:
+            raise DatasetError(
+                f"archive {self._root / name} has {most} {'twice' if times == 2 else f'{times} times'}, expected it "
+                "once; write it anew"
+            )
         return paths
 
     def read(self, name: str, member: str) -> bytes:
@@ -96,7 +106,8 @@ class Archives:
         with self._lock:  # zipfile promises nothing of threads
             archive = self._archive(name)
             try:
-                return archive.read(member)
+                expect_small(f"{name}/{member}", archive.getinfo(member).file_size)
+                return archive.read(member)  # never more than that, whatever unpacks
             except KeyError as error:
                 raise DatasetError(
                     f"{name}/{member}: no such member in archive {self._root / name}; restore it or index again"
@@ -112,12 +123,24 @@ class Archives:
                 file = (self._root / name).resolve(strict=True)
                 if not file.is_relative_to(self._root.resolve()):
                     raise DatasetError(f"{name}: a link to {file}, out of {self._root}; put the archive itself there")
+                if not file.is_file():  # a pipe would be waited for
+                    raise DatasetError(f"{name}: no regular file in {self._root}, expected an archive; remove it")
                 self._open[name] = self._files.enter_context(ZipFile(file))
             except _DAMAGES as error:
                 raise DatasetError(
                     f"archive {self._root / name} cannot be opened ({_reason(error)}); restore it or index again"
                 ) from error
         return self._open[name]
+
+
+def expect_small(path: str, size: int) -> None:
+    """Refuse a file that is too large for an image.
+
+    Raises:
+        DatasetError: If it has more than `MAX_BYTES`.
+    """
+    if size > MAX_BYTES:
+        raise DatasetError(f"{path}: {size} bytes, expected an image of at most {MAX_BYTES}; remove it")
 
 
 def _expect_inside(name: str, member: str) -> None:

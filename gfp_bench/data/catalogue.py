@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gfp_bench.contracts.settings import parse_spec, resolved_settings
-from gfp_bench.data.manifest import list_manifests
+from gfp_bench.data.manifest import find_manifest, list_manifests
 from gfp_bench.data.simulations import Simulation, load_simulation, simulation_names
-from gfp_bench.errors import DatasetError, unknown
+from gfp_bench.errors import DatasetError
 
 DEFAULT_CACHE = Path("~/.cache/gfp-bench")
 
@@ -34,16 +34,13 @@ def find_dataset(name_or_path: str | Path, folders: Sequence[Path] = (), cache: 
     """
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return Path(name_or_path)
-    manifests = list_manifests(folders)
     plain = name_or_path.partition("[")[0].partition("+")[0]
     if plain not in simulation_names():
-        if name_or_path not in manifests:
-            raise unknown("dataset", name_or_path, [*manifests, *simulation_names()])
-        return manifests[name_or_path]
-    if name_or_path in manifests:
+        return find_manifest(name_or_path, folders, simulation_names())
+    if name_or_path in (manifests := list_manifests(folders)):
         raise DatasetError(
-            f"dataset {name_or_path!r} is both {manifests[name_or_path]} and one that gfp-bench makes, expected one; "
-            "rename yours, or give its path"
+            f"dataset {name_or_path!r} is both {manifests[name_or_path][0]} and one that gfp-bench makes, expected "
+            "one; rename yours, or give its path"
         )
     return _kept(_simulation(plain, name_or_path), cache.expanduser())
 

@@ -1,10 +1,8 @@
 """Datasets as methods see them: every image checked and decoded once into a cache that all processes map."""
 
-import mmap
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from gfp_bench.contracts.images import ImageSet
+from gfp_bench.data import cache as caches
 from gfp_bench.data.catalogue import DEFAULT_CACHE, find_dataset
+from gfp_bench.data.decoding import decoders
 from gfp_bench.data.index import rows_of
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
-from gfp_bench.data.reader import OnProgress, read_images
-from gfp_bench.errors import DatasetError, UsageError, unknown
-from gfp_bench.files import appearing, sweep
+from gfp_bench.data.reader import OnProgress
+from gfp_bench.errors import UsageError, unknown
 
 
 def load_dataset(name_or_path: str | Path, *, cache: Path | None = None, folders: Sequence[Path] = ()) -> "Dataset":
@@ -41,7 +40,7 @@ class Dataset:
 
     def __init__(self, manifest: Manifest, cache: Path = DEFAULT_CACHE) -> None:
         self.manifest = manifest
-        self.cache = cache.expanduser() / "decoded" / f"{manifest.name}-{manifest.digest[:32]}.npy"
+        self.cache = cache.expanduser() / "decoded" / f"{manifest.name}-{manifest.digest[:32]}-{decoders()}.npy"
 
     @property
     def name(self) -> str:
@@ -107,47 +106,32 @@ class Dataset:
     def pixels(self, progress: OnProgress | None = None) -> NDArray[np.uint8]:
         """Return all images, (N, 3, h, w), read-only and mapped from the cache, which the first call fills.
 
+        Each call holds some images of the cache to what they were when it was filled.
+
         Raises:
-            DatasetError: If files are damaged or the cache cannot be written or read.
+            DatasetError: If files are damaged or the cache cannot be written or read, or is found to have changed.
         """
-        shape = (len(self.index), *self.manifest.image_shape)
-        if not self.cache.exists():
-            self._fill(shape, progress)
-        try:
-            pixels = np.lib.format.open_memmap(self.cache, mode="r")
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"cache {self.cache} cannot be read: {error}; delete it") from error
-        if pixels.shape != shape or pixels.dtype != np.uint8:
-            raise DatasetError(
-                f"cache {self.cache} holds {pixels.dtype} of shape {pixels.shape}, expected uint8 {shape}; delete it"
-            )
-        return pixels.view(UncachedMap)
+        if not caches.filled(self.cache):
+            caches.fill(self.cache, self.manifest, self.index, progress)
+        return caches.opened(self.cache, self._shape)
 
-    def _fill(self, shape: tuple[int, ...], progress: OnProgress | None) -> None:
-        """Write the cache under a name of this process's own and rename it, so that two at once cannot mix."""
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        try:
-            self.cache.parent.mkdir(parents=True, exist_ok=True)
-            sweep(self.cache.parent)
-            with appearing(self.cache) as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for image in read_images(self.manifest, self.index, progress):
-                    file.write(image.tobytes())  # not through a map: a full disk would then kill the process
-        except OSError as error:
-            raise DatasetError(
-                f"cache {self.cache} of {np.prod(shape)} bytes cannot be written: {error.strerror}; free space, or "
-                "choose another folder by GFP_BENCH_CACHE or cache="
-            ) from error
+    def expect_unchanged(self) -> None:
+        """Refuse files that are gone or others since the cache was filled; there is nothing to refuse without one.
 
+        Raises:
+            DatasetError: If there are any; the message names some.
+        """
+        if caches.filled(self.cache):
+            caches.expect_unchanged(self.cache, self.manifest, self.index)
 
-class UncachedMap(np.memmap[Any, np.dtype[np.uint8]]):
-    """A map whose pages leave the process once they are copied: resident memory does not grow with what was read."""
+    def verify_cache(self) -> int:
+        """Hold all images of the cache to what they were when it was filled; return how many there are, 0 without one.
 
-    _mmap: mmap.mmap | None  # NumPy's: None for a part that is a copy
+        Raises:
+            DatasetError: If any has changed.
+        """
+        return caches.verify_cache(self.cache, self._shape) if caches.filled(self.cache) else 0
 
-    def __getitem__(self, key: Any) -> Any:  # whatever NumPy takes and returns
-        part = super().__getitem__(key)
-        if not isinstance(part, UncachedMap) or part._mmap is not None or self._mmap is None:
-            return part
-        self._mmap.madvise(mmap.MADV_DONTNEED)
-        return part.view(np.ndarray)
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (len(self.index), *self.manifest.image_shape)

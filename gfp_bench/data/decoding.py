@@ -1,20 +1,39 @@
 """From the bytes of an image file to (3, h, w) uint8: refuses whatever is not 8-bit RGB unless the view says how.
 
-The content decides the format, not the file's name. EXIF rotation is not applied, nothing is resampled unasked.
+The content decides the format, not the file's name. No orientation is applied, EXIF's and TIFF's included; colour
+profiles are not; nothing is resampled unasked. Of an MPO file, a JPEG with more pictures behind it, the first counts.
 """
 
+import struct
 from io import BytesIO
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
+from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from gfp_bench.data.soundness import chunks, damage
 from gfp_bench.errors import DatasetError, UsageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 2**26  # 8192 x 8192: more is an accident or an attack, refused before any memory is taken
+
+_OTHERS = {  # what else people have, by what stands at some byte, and why it is not read
+    (0, b"GIF8"): "a GIF, whose palette is made per file; save it as PNG and convert",
+    (4, b"ftypavi"): "an AVIF, whose decoders differ in their bits; save it as PNG",
+    (4, b"ftyp"): "a HEIC or another ISO media file, whose decoders differ in their bits; save it as PNG",
+    (0, b"\xff\x0a"): "a JPEG XL; save it as PNG",
+    (4, b"JXL "): "a JPEG XL; save it as PNG",
+    (4, b"jP  "): "a JPEG 2000; save it as PNG",
+    (0, b"PK\x03\x04"): "a zip archive, which is read only where a source's folder may stand; move or unpack it",
+    (0, b"\x1f\x8b"): "a gzip file, as tar.gz; unpack it",
+}
+_TIFFS = {b"II*\0": ("<", 4, 2), b"MM\0*": (">", 4, 2), b"II+\0": ("<", 8, 8), b"MM\0+": (">", 8, 8)}
+_ORIENTATION, _BITS = 274, 258  # TIFF tags
+_TEXTS = ("tEXt", "zTXt", "iTXt")
+_LONG_TEXT = 1000  # bytes of a compressed chunk: Pillow refuses what unpacks to more than 2**20, 1032 times as many
 
 _MODES = {
     "1": "black and white",
@@ -74,7 +93,7 @@ def open_image(content: bytes, name: str) -> ImageFile.ImageFile:
         DatasetError: If the bytes are no image of a known format, have too many pixels or several frames.
     """
     try:
-        image = Image.open(BytesIO(content), formats=FORMATS)
+        image = Image.open(BytesIO(_plain(content)), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DatasetError(f"{name}: {error}; expected at most {MAX_PIXELS} pixels; remove or cut it") from error
     except Exception as error:  # Pillow's readers raise what they happen to stumble over
@@ -84,13 +103,60 @@ def open_image(content: bytes, name: str) -> ImageFile.ImageFile:
         raise DatasetError(
             f"{name}: {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in all; remove or cut it"
         )
-    if getattr(image, "n_frames", 1) != 1:
-        raise DatasetError(f"{name}: several frames, expected a single image; save the frame you want")
+    if getattr(image, "n_frames", 1) != 1 and image.format != "MPO":
+        raise DatasetError(f"{name}: several frames, expected a single image; save the frame you want as PNG")
     return image
 
 
+def decoders() -> str:
+    """Return the versions of what decodes, as a part of a file's name: other ones may give other pixels."""
+    libraries = {"pillow": "pil", "jpeg": "libjpeg_turbo", "webp": "webp", "tiff": "libtiff"}
+    return "-".join(f"{short}{features.version(name) or features.version('jpg')}" for short, name in libraries.items())
+
+
+def expect_sound(content: bytes, image: ImageFile.ImageFile, name: str) -> None:
+    """Refuse a file that its decoder takes although a part is missing or damaged, see `gfp_bench.data.soundness`.
+
+    Raises:
+        DatasetError: If so; the message calls the file ``name``.
+    """
+    if found := damage(content, image.format, image.width * image.height):
+        raise DatasetError(f"{name}: truncated or damaged ({found}); restore or remove it")
+
+
+def _plain(content: bytes) -> bytes:
+    """Return a file without what bears on no pixel but makes Pillow refuse or turn the image."""
+    if content[:4] in _TIFFS:
+        return _upright(content)
+    if content.startswith(b"\x89PNG") and (b"zTXt" in content or b"iTXt" in content or len(content) > 2**25):
+        texts = [(start - 8, start + size + 4) for kind, start, size in chunks(content) if kind in _TEXTS]
+        if any(end - start > _LONG_TEXT for start, end in texts):
+            starts, ends = zip(*texts, strict=True)
+            return b"".join(content[a:b] for a, b in zip((0, *ends), (*starts, len(content)), strict=True))
+    return content
+
+
+def _upright(content: bytes) -> bytes:
+    """Return a TIFF whose first image says that it is upright, which Pillow would otherwise turn."""
+    order, wide, counts = _TIFFS[content[:4]]
+    entry = 12 if wide == 4 else 20
+    try:
+        (at,) = struct.unpack_from(order + "IQ"[wide == 8], content, 4 if wide == 4 else 8)
+        (count,) = struct.unpack_from(order + "HQ"[counts == 8], content, at)
+        for place in range(at + counts, at + counts + min(count, len(content)) * entry, entry):
+            if struct.unpack_from(order + "H", content, place)[0] == _ORIENTATION:
+                value = place + 4 + wide
+                return content[:value] + struct.pack(order + "H", 1) + content[value + 2 :]
+    except struct.error:  # not a whole directory: for Pillow to say
+        pass
+    return content
+
+
 def _kind(content: bytes) -> str:
-    return f"{len(content)} bytes that begin with {content[:8]!r}" if content else "the file is empty"
+    if not content:
+        return "the file is empty"
+    told = [text for (at, start), text in _OTHERS.items() if content[at : at + len(start)] == start]
+    return told[0] if told else f"{len(content)} bytes that begin with {content[:8]!r}"
 
 
 def pixels(image: ImageFile.ImageFile, name: str, view: View) -> NDArray[np.uint8]:
@@ -101,9 +167,13 @@ def pixels(image: ImageFile.ImageFile, name: str, view: View) -> NDArray[np.uint
             the view's crop or resizing.
     """
     found = _depth_and_mode(image)
+    if isinstance(image, TiffImageFile) and found == "8-bit RGB" and max(image.tag_v2.get(_BITS, (8,))) > 8:
+        raise DatasetError(f"{name}: 16-bit RGB in separate planes, which no reader here takes; save it as 8-bit RGB")
     if found != "8-bit RGB" and not view.convert:
         raise DatasetError(f"{name}: {found}, expected 8-bit RGB; convert it, or set convert = true in the view")
     try:
+        if image.format == "TIFF":
+            image.info.pop("xmp", None)  # Pillow would turn the image as it says
         image.load()
     except Exception as error:  # as in `open_image`
         raise DatasetError(f"{name}: truncated or damaged ({error}); restore or remove it") from error

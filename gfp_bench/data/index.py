@@ -18,6 +18,9 @@ SCHEMA = pa.schema(
 )
 """The columns; group ties images together (photograph, prompt, latent), width and height are the file's, in pixels."""
 
+SEEN = pa.schema([(name, pa.string()) for name in ("pixels", "likeness")])
+"""Columns of newer indices, see `gfp_bench.data.likeness`; they follow from the files, and so are in no digest."""
+
 _LISTED = 5  # how many offending rows a message names
 
 
@@ -29,9 +32,10 @@ def index_digest(index: pd.DataFrame) -> str:
 
 def to_parquet(index: pd.DataFrame) -> bytes:
     """Return an index as a parquet file, sorted by id."""
-    rows = index[SCHEMA.names].sort_values("id", kind="stable")
+    schema = _schema(index.columns)
+    rows = index[schema.names].sort_values("id", kind="stable")
     buffer = BytesIO()
-    pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False), buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -43,14 +47,21 @@ def from_parquet(file: Path) -> pd.DataFrame:
     """
     try:
         table = pq.read_table(BytesIO(file.read_bytes()))
-        if set(table.column_names) != set(SCHEMA.names) or any(column.null_count for column in table.columns):
+        schema = _schema(table.column_names)
+        strange = sorted(table.column_names) != sorted(schema.names)  # missing, unknown or twice
+        if strange or any(column.null_count for column in table.columns):
             raise DatasetError(
                 f"index {file} has columns {', '.join(table.column_names)}; expected {', '.join(SCHEMA.names)}, "
                 "without gaps; index the folder again"
             )
-        return pd.DataFrame(table.select(SCHEMA.names).cast(SCHEMA).to_pandas())
-    except (OSError, pa.ArrowException) as error:
+        return pd.DataFrame(table.select(schema.names).cast(schema).to_pandas())
+    except (OSError, pa.ArrowException, ValueError) as error:  # ValueError: text that is no UTF-8
         raise DatasetError(f"index {file} cannot be read: {error}; restore it or index the folder again") from error
+
+
+def _schema(columns: Collection[str]) -> pa.Schema:
+    """Return the columns of an index, and of those that newer ones have, those that are there."""
+    return pa.schema([*SCHEMA, *(field for field in SEEN if field.name in columns)])
 
 
 def rows_of(index: pd.DataFrame, split: str, sources: Collection[str], limit: int | None) -> pd.DataFrame:
@@ -59,19 +70,42 @@ def rows_of(index: pd.DataFrame, split: str, sources: Collection[str], limit: in
     return rows if limit is None else rows.groupby("source").head(limit)
 
 
-def index_problems(index: pd.DataFrame, sources: Collection[str], splits: Collection[str]) -> list[str]:
-    """Return a sentence for each rule that an index breaks; none if it is sound."""
+def index_problems(
+    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], *, shared_groups: bool = False
+) -> list[str]:
+    """Return a sentence for each rule that an index breaks; none if it is sound.
+
+    Args:
+        index: Its rows.
+        sources: The manifest's.
+        splits: The manifest's.
+        shared_groups: Whether a group may stand in several splits.
+    """
     checks: list[Callable[[], Iterator[str]]] = [
         lambda: _unlisted(index, "source", sources),
         lambda: _unlisted(index, "split", splits),
         lambda: _unsafe_paths(index),
         lambda: _repeated(index, "id"),
         lambda: _repeated(index, "path"),
-        lambda: _scarce(index, sources, splits),
-        lambda: _shared(index, "split"),
-        lambda: _shared(index, "source"),
     ]
-    return [problem for check in checks for problem in check()]
+    return [
+        *(problem for check in checks for problem in check()),
+        *place_problems(index, sources, splits, shared_groups=shared_groups),
+        *same_images(index),
+    ]
+
+
+def same_images(index: pd.DataFrame) -> list[str]:
+    """Return a sentence each if two splits or two sources have the same image, by its pixels where they are known."""
+    return [*_shared(index, "split"), *_shared(index, "source")]
+
+
+def place_problems(
+    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], *, shared_groups: bool = False
+) -> list[str]:
+    """Return likewise what source, split and group alone tell, which are known before any file is read."""
+    found = list(_scarce(index, sources, splits))
+    return found if shared_groups else [*found, *_torn(index)]
 
 
 def size_problems(index: pd.DataFrame, height: int, width: int) -> list[str]:
@@ -125,10 +159,23 @@ def _scarce(index: pd.DataFrame, sources: Collection[str], splits: Collection[st
 
 
 def _shared(index: pd.DataFrame, column: str) -> Iterator[str]:
-    spread = index.groupby("sha256")[column].transform("nunique") > 1
+    content = "pixels" if "pixels" in index else "sha256"  # equal files have equal pixels
+    spread = index.groupby(content)[column].transform("nunique") > 1
     if spread.any():
-        pairs = index[spread].groupby("sha256")["path"].agg(" = ".join)
+        pairs = index[spread].groupby(content)["path"].agg(" = ".join)
         yield f"the same image is in two {column}s: {_some(pairs)}; keep one of each"
+
+
+def _torn(index: pd.DataFrame) -> Iterator[str]:
+    splits = index.groupby("group")["split"].agg(lambda found: ", ".join(sorted(set(found))))
+    torn = splits[splits.str.contains(", ")]
+    if len(torn):
+        examples = [f"{group} ({where})" for group, where in torn.items()]
+        yield (
+            f"{len(torn)} of {len(splits)} groups are in several splits: {_some(examples)}; draw the splits by shares, "
+            'which keeps groups whole, or allow it by shared_groups = "<why it is no leakage>" in the manifest '
+            "(--shared-groups)"
+        )
 
 
 def _some(names: Collection[str]) -> str:

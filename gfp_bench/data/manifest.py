@@ -52,6 +52,7 @@ class Manifest(Document):
         image_size: Height and width of every image in pixels, after the view.
         index: sha256 of the index's content, see `index_digest`.
         splits: Number of images in each split.
+        shared_groups: Why groups may stand in several splits; empty where they may not.
         view: How files become images.
         sources: Metadata of each source; ``real`` is the one that no model made.
     """
@@ -65,6 +66,7 @@ class Manifest(Document):
     image_size: tuple[PositiveInt, PositiveInt]
     index: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     splits: Annotated[dict[Name, PositiveInt], Field(min_length=1)]
+    shared_groups: str = ""
     view: View = View()
     sources: Annotated[dict[Name, Metadata], Field(min_length=2)]
     _file: Path = PrivateAttr(default=Path())
@@ -95,9 +97,14 @@ class Manifest(Document):
         return (3, *self.image_size)
 
     @property
+    def allowed_leakage(self) -> tuple[str, ...]:
+        """What splits share because this file says that they may, a sentence each."""
+        return (f"groups stand in several splits ({self.shared_groups})",) if self.shared_groups else ()
+
+    @property
     def digest(self) -> str:
         """sha256 of what bears on results: the texts for people and the place on disk do not."""
-        texts = {"description", "licence", "citation", "folder"}
+        texts = {"description", "licence", "citation", "folder", "shared_groups"}
         content = self.model_dump(mode="json", exclude=texts, exclude_defaults=True)  # a later field changes no digest
         return sha256(json.dumps(content, sort_keys=True).encode())
 
@@ -112,37 +119,50 @@ def built_in_folder() -> Path:
     return installed if installed.is_dir() else home / "datasets"
 
 
-def list_manifests(folders: Iterable[Path] = ()) -> dict[str, Path]:
-    """Return the manifests in the built-in folder and in ``folders``, by name.
+def list_manifests(folders: Iterable[Path] = ()) -> dict[str, list[Path]]:
+    """Return the manifests in the built-in folder and in ``folders``, by name: usually one each.
 
-    Raises:
-        DatasetError: If two folders have a dataset of one name.
+    Other TOML files are passed over: a manifest has its index beside it, or says ``schema_version``.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for folder in dict.fromkeys(path.resolve() for path in [built_in_folder(), *folders]):
         for file in sorted(folder.glob("*.toml")):
-            if file.stem in found:
-                raise DatasetError(
-                    f"dataset {file.stem!r} is both {found[file.stem]} and {file}, expected one; rename either, "
-                    "or give the path of the one you mean"
-                )
-            found[file.stem] = file
+            if _is_manifest(file):
+                found.setdefault(file.stem, []).append(file)
     return found
 
 
-def find_manifest(name_or_path: str | Path, folders: Iterable[Path] = ()) -> Path:
+def _is_manifest(file: Path) -> bool:
+    try:
+        return file.with_suffix(".parquet").exists() or b"schema_version" in file.read_bytes()
+    except OSError:  # a folder, or not ours to read
+        return False
+
+
+def find_manifest(name_or_path: str | Path, folders: Iterable[Path] = (), others: Iterable[str] = ()) -> Path:
     """Return the manifest that a name, or a path ending in ``.toml``, stands for.
+
+    Args:
+        name_or_path: Which.
+        folders: Where to look besides the built-in folder.
+        others: Names of datasets without a manifest, which a message may have to name.
 
     Raises:
         UsageError: If no dataset has that name; the message has the nearest ones.
-        DatasetError: If two folders have a dataset of that name.
+        DatasetError: If several folders have a dataset of that name.
     """
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return Path(name_or_path)
     manifests = list_manifests(folders)
     if name_or_path not in manifests:
-        raise unknown("dataset", name_or_path, manifests)
-    return manifests[name_or_path]
+        raise unknown("dataset", name_or_path, [*manifests, *others])
+    file, *more = manifests[name_or_path]
+    if more:
+        raise DatasetError(
+            f"dataset {name_or_path!r} is both {file} and {more[0]}, expected one; rename either, or give the path of "
+            "the one you mean"
+        )
+    return file
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -179,6 +199,7 @@ def write_manifest(
     image_size: tuple[int, int],
     view: View,
     sources: Mapping[str, Metadata],
+    shared_groups: str = "",
 ) -> Manifest:
     """Write a manifest and, beside it, the index; return it as `read_manifest` does.
 
@@ -190,6 +211,7 @@ def write_manifest(
         image_size: Height and width of every image in pixels, after the view.
         view: How files become images.
         sources: Metadata of each source.
+        shared_groups: Why groups may stand in several splits; empty where they may not.
 
     Raises:
         DatasetError: If the index is one that `read_index` refuses, or the files cannot be written.
@@ -202,6 +224,7 @@ def write_manifest(
         "image_size": list(image_size),
         "index": index_digest(index),
         "splits": {str(split): int(count) for split, count in index["split"].value_counts().sort_index().items()},
+        **({"shared_groups": shared_groups} if shared_groups else {}),
         "view": view.model_dump(exclude_defaults=True),
         "sources": {name: dict(sources[name]) for name in sorted(sources)},
     }
@@ -212,7 +235,7 @@ def write_manifest(
         write_atomically(file, _toml(content).encode())
     except OSError as error:
         raise DatasetError(
-            f"manifest {file} cannot be written: {error.strerror}; free space or choose another folder"
+            f"manifest {file} cannot be written: {error.strerror}; free space or choose another folder (--out)"
         ) from error
     return manifest
 
@@ -223,7 +246,8 @@ def read_index(manifest: Manifest) -> pd.DataFrame:
     Raises:
         DatasetError: If the index is damaged or another than the manifest names; or has a repeated id, an unknown
             source or split, a path out of the folder, a source with fewer than two images in a split, images of
-            other sizes than the manifest says, or the same image in two splits or sources.
+            other sizes than the manifest says, the same image in two splits or sources, or, unless the manifest allows
+        it, a group in two splits.
     """
     index = from_parquet(manifest.index_file)
     digest = index_digest(index)
@@ -237,7 +261,7 @@ def read_index(manifest: Manifest) -> pd.DataFrame:
 
 
 def _refuse(manifest: Manifest, index: pd.DataFrame) -> None:
-    problems = index_problems(index, manifest.sources, manifest.splits)
+    problems = index_problems(index, manifest.sources, manifest.splits, shared_groups=bool(manifest.shared_groups))
     counts = {str(split): int(count) for split, count in index["split"].value_counts().items()}
     if not problems and counts != manifest.splits:
         problems.append(f"the index has {counts} images, expected {manifest.splits}; index the folder again")

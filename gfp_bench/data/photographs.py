@@ -24,6 +24,9 @@ SIDES = (96, 128)  # of a crop before it is scaled, to SIZE 1.5x to 2x, which wa
 POOL_EACH = 600  # crops of each photograph that generators are trained on
 FLATNESS = 8.0  # least standard deviation of an image's luma, in grey levels
 
+SHARED = f"crops of a photograph; each split has a region of its own, {GAP} pixels apart"
+"""Why photographs, as groups, may stand in several splits."""
+
 PHOTOGRAPHS: Mapping[str, Callable[[], NDArray[np.uint8]]] = {
     "astronaut": skimage.data.astronaut,
     "chelsea": skimage.data.chelsea,

@@ -175,6 +175,7 @@ class DatasetBuilder:
             about=About(recipe.description, recipe.licence, recipe.citation),
             sources={source: read_made(self._archive(source))["metadata"] for source in recipe.sources},
             group=GROUP,
+            shared_groups=self.pool.shared_groups,
         )
 
     def _done(self, source: str) -> bool:

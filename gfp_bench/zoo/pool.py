@@ -24,10 +24,12 @@ class Pool(ABC):
     Attributes:
         identity: What names its images: ``photographs``, or a dataset's name and digest.
         side: Height and width in pixels.
+        shared_groups: Why groups may stand in several splits; empty where none does.
     """
 
     identity: str
     side: int
+    shared_groups: str
 
     @cached_property
     @abstractmethod
@@ -96,7 +98,7 @@ class _Photographs(Pool):
                 f"crops of {PHOTOGRAPHS} were asked for with side {side}, expected at most {photographs.SIDES[0]}: "
                 "more would have to be invented; take a smaller side or a dataset as pool"
             )
-        self.identity, self.side = PHOTOGRAPHS, side
+        self.identity, self.side, self.shared_groups = PHOTOGRAPHS, side, photographs.SHARED
 
     @cached_property
     def crops(self) -> Crops:
@@ -124,6 +126,7 @@ class _Reals(Pool):
                 f"{f' of {side}' if side else ''}; take another dataset, or crop and resize it by its view"
             )
         self.identity, self.side, self._dataset = f"{dataset.name}@{dataset.digest}", width, dataset
+        self.shared_groups = dataset.manifest.shared_groups
 
     @cached_property
     def crops(self) -> Crops:

@@ -10,7 +10,7 @@ import pytest
 STREAM = """
 import resource, sys
 import numpy as np
-from gfp_bench.data.dataset import UncachedMap
+from gfp_bench.data.cache import UncachedMap
 from gfp_bench.contracts.images import ImageSet
 
 pixels = np.load(sys.argv[1], mmap_mode="r").view(UncachedMap)

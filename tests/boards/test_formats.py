@@ -504,3 +504,11 @@ def test_ladders_in_latex_and_csv() -> None:
     found = {line["attack"]: line["balanced_accuracy.low_over_seeds"] for line in table if line["method"] == "durall20"}
     assert set(found) == {"clean", "flip", "jpeg-90", "jpeg-50", "noise-2", "noise-5"}
     assert float(found["noise-5"]) < 0.75 < float(found["jpeg-90"])
+
+
+def test_leakage_that_a_dataset_allows_is_printed() -> None:
+    assert "Leakage" not in markdown(board())
+    leaking = replace(board(), leakage=("groups stand in several splits (two cats)",))
+    line = "Leakage that the dataset allows: groups stand in several splits (two cats)."
+    assert f"- {line}" in markdown(leaking)
+    assert f"% {line}" in latex(leaking)

@@ -104,3 +104,54 @@ def test_a_contact_sheet_loses_nothing(cli: Callable, tmp_path: Path, ending: st
     assert cli("data", "contact-sheet", "sine", *words[2:], "--out", "sheet.bmp")[0] == 0
     drawn, expected = (np.asarray(Image.open(tmp_path / name)) for name in (f"sheet.{ending}", "sheet.bmp"))
     assert np.array_equal(drawn, expected)
+
+
+def test_what_is_found_goes_to_stderr_and_the_manifest_s_path_to_stdout(cli: Callable, tmp_path: Path) -> None:
+    for number in range(12):
+        save(tmp_path / "flat" / ("gan", "real")[number % 2] / f"{number}.png", kind=("JPEG", "PNG")[number % 2])
+    (tmp_path / "elsewhere").mkdir()
+    words = ("data", "index", "flat", "mine", "--shares", "0.34,0.33,0.33", "--out", "elsewhere", "--licence", "CC0")
+    code, out, err = cli(*words)
+    assert code == 0, err
+    assert out == f"{tmp_path}/elsewhere/mine.toml\n"
+    assert "sizes: 8 x 8 (12)" in err
+    assert "look: sources have other formats (gan JPEG, real PNG)" in err
+    assert cli(*words[:-2])[0] == 0
+    assert read_manifest(tmp_path / "elsewhere" / "mine.toml").licence == "CC0"
+
+
+def test_an_audit_tells_leaks_with_how_much_they_tell(cli: Callable, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number in range(20):
+            save(
+                tmp_path / "images" / split / ("gan", "real")[number % 2] / f"{number}.png",
+                kind=("BMP", "PNG")[number % 2],
+            )
+    assert cli("data", "index", "images", "mine")[0] == 0
+    code, out, err = cli("data", "audit", "mine.toml")
+    assert code == 0, err
+    assert "bytes_median" in out
+    assert "leak: format differs: gan BMP, real PNG" in err
+    assert (
+        "files alone, by their facts, name the source of 100.0 % on val (95 %: 100.0 to 100.0); chance is 50.0 %" in err
+    )
+
+
+def test_a_plan_notices_files_that_are_gone_and_verify_a_cache_that_changed(
+    cli: Callable, tmp_path: Path, cache: Path
+) -> None:
+    for split in ("train", "val", "test"):
+        for number in range(6):
+            save(tmp_path / "images" / split / ("gan", "real")[number % 2] / f"{number}.png", (16, 16))
+    assert cli("data", "index", "images", "noticed")[0] == 0
+    assert cli("data", "contact-sheet", "noticed.toml", "--out", "sheet.png", "--columns", "1", "--rows", "1")[0] == 0
+    assert "all 18 decoded images in" in cli("data", "verify", "noticed.toml")[1]
+    assert cli("plan", "-d", "noticed.toml", "-m", "knn")[0] == 0
+    (decoded,) = (cache / "decoded").glob("noticed-*.npy")
+    content = decoded.read_bytes()
+    decoded.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    code, _, err = cli("data", "verify", "noticed.toml")
+    assert (code, "has changed since it was filled" in err) == (3, True)
+    (tmp_path / "images" / "test" / "gan" / "0.png").unlink()
+    code, _, err = cli("plan", "-d", "noticed.toml", "-m", "knn")
+    assert (code, "1 of 18 files are no longer in" in err) == (3, True)

@@ -1,5 +1,6 @@
 """Archives of images: deterministic to write, checked as they are read, as good as single files everywhere."""
 
+import os
 import resource
 import time
 import zipfile
@@ -87,7 +88,7 @@ def test_no_space_left_is_told_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_archives_and_folders_become_one_manifest(root: Path) -> None:
-    manifest = index_folder(root, "toy", group=r"/(\d)\.png$")
+    manifest = index_folder(root, "toy", group=r"/(\d)\.png$", shared_groups="numbers")
     assert manifest.source_names == ("gan", "real", "vae")
     index = read_index(manifest).set_index("id")
     with zipfile.ZipFile(root / "gan.zip") as archive:
@@ -271,3 +272,70 @@ def test_comment_of_no_archive_is_refused(tmp_path: Path) -> None:
         DatasetError, match=r"archive \S+a.zip cannot be opened \(File is not a zip file\); restore or delete"
     ):
         read_comment(tmp_path / "a.zip")
+
+
+def test_an_archive_s_ending_may_be_in_capitals(root: Path) -> None:
+    (root / "gan.zip").rename(root / "gan.ZIP")
+    manifest = index_folder(root, "toy")
+    assert manifest.source_names == ("gan", "real", "vae")
+    assert verify(manifest) == 18
+
+
+def test_a_member_that_unpacks_to_more_than_an_image_is_not_unpacked(root: Path) -> None:
+    with (
+        zipfile.ZipFile(root / "gan.zip", "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("train/bomb.png", "w", force_zip64=True) as member,
+    ):
+        for _ in range(2**10 + 1):
+            member.write(bytes(2**18))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DatasetError, match=r"gan.zip/train/bomb.png: 268697600 bytes, expected an image of at most"):
+        index_folder(root, "toy")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
+
+
+def test_a_member_that_lies_about_its_size_fills_no_memory(root: Path) -> None:
+    with zipfile.ZipFile(root / "gan.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train/bomb.png", bytes(2**22))
+    content = bytearray((root / "gan.zip").read_bytes())
+    for at in (content.rindex(b"train/bomb.png") - 22, content.index(b"train/bomb.png") - 8):
+        content[at : at + 4] = (100).to_bytes(4, "little")  # uncompressed size, in both headers
+    (root / "gan.zip").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"gan.zip/train/bomb.png: (damaged in archive|no image \(100 bytes)"):
+        index_folder(root, "toy")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "sparse", "folder", "device"])
+def test_what_is_only_called_an_archive_is_told(root: Path, kind: str) -> None:
+    file = root / "x.zip"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "sparse":
+        with file.open("wb") as opened:
+            opened.truncate(2**40)
+    elif kind == "folder":
+        (file / "deep").mkdir(parents=True)
+        (file / "deep" / "1.png").write_bytes(png(np.random.default_rng(5)))
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(DatasetError, match=r"x.zip.*(no regular file|cannot be opened|does not lie in|a link to /dev)"):
+        index_folder(root, "toy")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_thousands_of_equal_names_are_told_at_once(root: Path) -> None:
+    with zipfile.ZipFile(root / "gan.zip", "a") as archive:
+        for number in range(20_000):
+            archive.writestr(f"train/{number // 2}.png", b"")
+    start = time.process_time()
+    with Archives(root) as archives, pytest.raises(DatasetError, match=r"has train/[01].png 3 times, expected it once"):
+        archives.members("gan.zip")
+    assert time.process_time() - start < 5
+
+
+def test_an_archive_in_an_archive_is_no_image(root: Path) -> None:
+    inner = (root / "real.zip").read_bytes()
+    with zipfile.ZipFile(root / "gan.zip", "a") as archive:
+        archive.writestr("train/inner.zip", inner)
+    with pytest.raises(DatasetError, match=r"gan.zip/train/inner.zip: no image \(a zip archive, which is read only"):
+        index_folder(root, "toy")

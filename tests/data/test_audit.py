@@ -1,5 +1,6 @@
 """What files give away without a look at their pixels."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ from noise_files import save
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gfp_bench.data.audit import audit, describe, file_facts, leaks, told_by_files
+from gfp_bench.data.audit import audit, describe, file_facts, leaks, look_alikes, told_by_files
 from gfp_bench.data.decoding import View
+from gfp_bench.data.index import SEEN, to_parquet
 from gfp_bench.data.indexing import index_folder
+from gfp_bench.data.manifest import read_index
 
 
 def write(root: Path, each: int = 20) -> None:
@@ -118,7 +121,7 @@ def test_a_mistake_counts_once_a_group() -> None:
 
 
 def test_description_counts_images_and_groups(cats: Path) -> None:
-    manifest = index_folder(cats, "toy", group=r"/(cat\d)\.")
+    manifest = index_folder(cats, "toy", group=r"/(cat\d)\.", shared_groups="cats")
     told = describe(manifest)
     assert told["images"] == {source: {"train": 3, "val": 3, "test": 3} for source in ("gan", "real")}
     assert told["groups"] == {"gan": 2, "real": 2}
@@ -151,3 +154,55 @@ def test_audit_tells_format_by_content_and_sizes_that_betray(cats: Path) -> None
         "size differs: gan 40 x 40, real 8 x 8",
         "file size differs: all files of real are smaller than those of gan",
     ]
+
+
+def test_shares_that_differ_are_told_where_no_file_is_beyond_doubt(root: Path) -> None:
+    for number, file in enumerate(sorted(root.glob("*/*/*.png"))):
+        if ("/real/" in str(file)) != (number % 10 == 0):
+            rewritten = Image.open(file).copy()
+            rewritten.save(file, format="JPEG", quality=95)
+    (found,) = leaks(audit(index_folder(root, "toy")))
+    assert re.fullmatch(r"format differs: gan PNG 9\d % and JPEG \d+ %, real JPEG 9\d % and PNG \d+ %", found)
+
+
+@pytest.mark.parametrize(
+    ("real", "gan", "message"),
+    [
+        ({"quality": 85}, {"quality": 95}, "quantisation differs: gan "),
+        ({"subsampling": 2}, {"subsampling": 0}, "subsampling differs: gan 4:4:4, real 4:2:0"),
+        ({"progressive": True}, {}, "coding differs: gan baseline, real progressive"),
+        ({"restart_marker_blocks": 2}, {}, "restart differs: gan none, real 2"),
+        ({"optimize": True}, {}, "huffman differs: gan as the standard's, real own"),
+        ({"comment": "by hand"}, {}, "metadata differs: gan none, real comment"),
+        ({"icc_profile": b"a profile"}, {}, "profile differs: gan none, real "),
+    ],
+)
+def test_what_an_encoder_chose_is_told(
+    root: Path, real: dict[str, object], gan: dict[str, object], message: str
+) -> None:
+    rewrite(root, "real", format="JPEG", **{"quality": 90, **real})
+    rewrite(root, "gan", format="JPEG", **{"quality": 90, **gan})
+    assert any(leak.startswith(message) for leak in leaks(audit(index_folder(root, "toy"))))
+
+
+def test_lossless_webp_is_told_from_lossy(root: Path) -> None:
+    rewrite(root, "real", format="WEBP", quality=90)
+    rewrite(root, "gan", format="WEBP", lossless=True)
+    assert leaks(audit(index_folder(root, "toy")))[0] == "coding differs: gan lossless, real lossy"
+
+
+def test_differences_that_chance_explains_are_no_leak(root: Path) -> None:
+    for file in [*root.glob("train/gan/1*.png")][:3]:
+        Image.open(file).copy().save(file, format="BMP")
+    assert leaks(audit(index_folder(root, "toy"))) == []
+
+
+def test_look_alikes_are_found_whether_or_not_the_index_knows(root: Path) -> None:
+    near = np.asarray(Image.open(root / "train" / "gan" / "1.png")).copy()
+    near[0, 0] ^= 1
+    Image.fromarray(near).save(root / "val" / "gan" / "near.png")
+    manifest = index_folder(root, "toy")
+    found = look_alikes(manifest)
+    assert found[0].startswith("look: 2 images are near duplicates of another by their perceptual hash, 2 of them acro")
+    manifest.index_file.write_bytes(to_parquet(read_index(manifest).drop(columns=SEEN.names)))
+    assert look_alikes(manifest) == found

@@ -68,6 +68,17 @@ def cmyk() -> bytes:
     return buffer.getvalue()
 
 
+def broken_off(kind: str) -> bytes:
+    """Return a file whose second half never came into the room that was reserved for it."""
+    buffer = BytesIO()
+    IMAGE.resize((256, 256)).crop((0, 0, 16, 16)).resize((64, 64)).save(buffer, kind)
+    content = buffer.getvalue()
+    return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
+
+
+NO_IMAGES["PNG of zeros"] = (broken_off("PNG"), r"truncated or damaged \(chunk IDAT at byte 33 has a wrong checksum\)")
+NO_IMAGES["JPEG of zeros"] = (broken_off("JPEG"), r"truncated or damaged \(it has no end marker")
+NO_IMAGES["TIFF of zeros"] = (broken_off("TIFF"), r"truncated or damaged \(its last \d+ of \d+ bytes are zeros")
 NO_IMAGES["CMYK"] = (cmyk(), "CMYK, expected 8-bit RGB")
 
 

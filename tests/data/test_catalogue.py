@@ -18,7 +18,7 @@ TITLE = "sine+cycles-4+side-16+test-2+train-2+val-2"
 
 def test_it_is_made_once_and_found_by_either_name(tmp_path: Path) -> None:
     file = find_dataset(SPEC, cache=tmp_path)
-    assert file == tmp_path / "simulated" / f"{TITLE}@1" / f"{TITLE}.toml"
+    assert file == tmp_path / "simulated" / f"{TITLE}@2" / f"{TITLE}.toml"
     written = file.stat().st_mtime_ns
     assert find_dataset(TITLE, cache=tmp_path) == file
     assert find_dataset(f"{SPEC[:-1]},norm=rms]", cache=tmp_path) == file
@@ -108,7 +108,7 @@ def test_names_and_settings_that_do_not_exist_are_refused(name: str, message: st
 
 
 def test_a_dataset_of_the_user_s_with_the_same_name_is_told(tmp_path: Path) -> None:
-    (tmp_path / "sine.toml").touch()
+    (tmp_path / "sine.toml").write_text("schema_version = 1")
     with pytest.raises(DatasetError, match=r"dataset 'sine' is both .*sine\.toml and one that gfp-bench makes"):
         find_dataset("sine", [tmp_path], tmp_path)
 

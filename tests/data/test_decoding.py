@@ -1,3 +1,4 @@
+import struct
 import zlib
 from io import BytesIO
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from gfp_bench.data.decoding import View, make_view, open_image, pixels
 from gfp_bench.errors import DatasetError, UsageError
@@ -47,6 +49,92 @@ def test_exif_rotation_is_not_applied() -> None:
     content = encoded(Image.fromarray(RGB), "PNG", exif=exif)
     assert Image.open(BytesIO(content)).getexif()[0x0112] == 6
     np.testing.assert_array_equal(decoded(content), RGB.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 2, 3, 5, 6, 8])
+def test_no_format_s_orientation_is_applied(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(RGB)
+    turned, plain = encoded(image, kind, exif=exif), encoded(image, kind)
+    assert Image.open(BytesIO(turned)).getexif().get(0x0112) == orientation
+    np.testing.assert_array_equal(decoded(turned), decoded(plain))
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"big_tiff": True}], ids=["plain", "lzw", "big"])
+@pytest.mark.parametrize("tag", [{274: 6}, {274: 3}, {700: b'<x tiff:Orientation="6"/>'}], ids=str)
+def test_no_tiff_is_turned_as_its_tag_or_its_xmp_says(options: dict[str, Any], tag: dict[int, Any]) -> None:
+    content = encoded(Image.fromarray(RGB), "TIFF", tiffinfo=tag, **options)
+    assert not np.array_equal(np.asarray(Image.open(BytesIO(content))), RGB), "Pillow turns it"
+    np.testing.assert_array_equal(decoded(content), RGB.transpose(2, 0, 1))
+
+
+def test_a_colour_profile_changes_no_pixel() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    content = encoded(Image.fromarray(RGB), "PNG", icc_profile=profile)
+    np.testing.assert_array_equal(decoded(content), RGB.transpose(2, 0, 1))
+
+
+def test_the_first_picture_of_an_mpo_counts() -> None:
+    first = Image.fromarray(RGB)
+    content = encoded(first, "MPO", save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    assert open_image(content, "a.jpg").format == "MPO"
+    np.testing.assert_array_equal(decoded(content), decoded(encoded(first, "JPEG")))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_long_texts_are_no_reason_to_refuse_a_png(zipped: bool) -> None:
+    texts = PngInfo()
+    texts.add_text("workflow", "a" * 3_000_000, zip=zipped)
+    texts.add_itxt("parameters", "b" * 3_000_000, zip=zipped)
+    np.testing.assert_array_equal(decoded(encoded(Image.fromarray(RGB), pnginfo=texts)), RGB.transpose(2, 0, 1))
+
+
+def planar_tiff(values: NDArray[np.uint16]) -> bytes:
+    """Return an uncompressed TIFF with (h, w, 3) values in three separate planes."""
+    height, width, _ = values.shape
+    planes = [values[..., channel].astype("<u2").tobytes() for channel in range(3)]
+    size, start = len(planes[0]), 8 + 3 * len(planes[0])
+    lists = [[16] * 3, [8 + number * size for number in range(3)], [size] * 3]
+    packed = [struct.pack("<3H", *lists[0]), struct.pack("<3I", *lists[1]), struct.pack("<3I", *lists[2])]
+    places = np.cumsum([start, *map(len, packed)]).tolist()
+    entries = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, places[0]), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 3, places[1]), (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 3, places[2]), (284, 3, 1, 2),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<I", places[3]) + b"".join([*planes, *packed]) + directory + bytes(4)
+
+
+@pytest.mark.parametrize("convert", [False, True])
+def test_sixteen_bits_in_planes_are_refused(convert: bool) -> None:
+    content = planar_tiff(RGB.astype(np.uint16) * 257)
+    assert Image.open(BytesIO(content)).mode == "RGB", "Pillow takes them for eight"
+    with pytest.raises(DatasetError, match=r"a.png: 16-bit RGB in separate planes"):
+        decoded(content, convert=convert)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (encoded(Image.fromarray(RGB), "GIF"), "a GIF, whose palette is made per file; save it as PNG and convert"),
+        (b"\0\0\0\x1cftypavif", "an AVIF"),
+        (b"\0\0\0\x1cftypheic", "a HEIC"),
+        (b"\xff\x0a\0\0", "a JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000"),
+        (b"PK\x03\x04", "a zip archive, which is read only where a source's folder may stand"),
+    ],
+)
+def test_other_formats_are_refused_by_name(content: bytes, message: str) -> None:
+    with pytest.raises(DatasetError, match=rf"a.png: no image \({message}"):
+        open_image(content, "a.png")
+
+
+def test_moving_webp_is_refused() -> None:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    with pytest.raises(DatasetError, match=r"a.png: several frames, expected a single image; save the frame you want"):
+        open_image(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]), "a.png")
 
 
 def sixteen_bit_rgb() -> tuple[bytes, NDArray[np.uint16]]:
@@ -141,7 +229,7 @@ def test_huge_image_is_refused_from_its_header(side: int) -> None:
         open_image(header_only(side), "a.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"just text\n", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(20)])
+@pytest.mark.parametrize("content", [b"", b"just text\n", b"\x89PNG\r\n\x1a\n"])
 def test_file_that_is_no_image_is_refused(content: bytes) -> None:
     with pytest.raises(DatasetError, match=r"^a.png: no image \(.*\), expected PNG, JPEG, WEBP, BMP or TIFF"):
         open_image(content, "a.png")

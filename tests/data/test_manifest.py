@@ -33,7 +33,7 @@ def index_of(sources: tuple[str, ...] = ("gan", "real"), per_split: int = 2) -> 
             for number in range(per_split):
                 path = f"{split}/{source}/{number}.png"
                 rows.append(
-                    {"id": path, "path": path, "source": source, "split": split, "group": str(number)}
+                    {"id": path, "path": path, "source": source, "split": split, "group": f"{split}-{number}"}
                     | {"sha256": sha256(path.encode()).hexdigest(), "width": 8, "height": 6}
                 )
     return pd.DataFrame(rows)
@@ -288,9 +288,23 @@ def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "toy.toml", index_of())
+    folders = [tmp_path / "a", tmp_path / "b"]
     with pytest.raises(DatasetError, match=r"dataset 'toy' is both .*/a/toy.toml and .*/b/toy.toml"):
-        list_manifests([tmp_path / "a", tmp_path / "b"])
-    assert "toy" in list_manifests([tmp_path / "a", tmp_path / "a"])
+        find_manifest("toy", folders)
+    assert find_manifest("photo-mini", folders), "others are found as before"
+    assert find_manifest("toy", [tmp_path / "a", tmp_path / "a"]) == tmp_path / "a" / "toy.toml"
+
+
+def test_other_toml_files_are_no_datasets_and_stop_nothing(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pyproject.toml").write_text("x = 1")
+        (tmp_path / folder / "folder.toml").mkdir()
+    write(tmp_path / "a" / "toy.toml", index_of())
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert {"photo-mini", "toy"} <= set(list_manifests(folders))
+    assert not {"pyproject", "folder"} & set(list_manifests(folders))
+    assert find_manifest("toy", folders) == tmp_path / "a" / "toy.toml"
 
 
 def test_a_checkout_takes_its_own_datasets_where_others_are_installed(

@@ -24,7 +24,7 @@ from gfp_bench.contracts.rng import ImageRng
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.indexing import index_folder
 from gfp_bench.data.manifest import About, Manifest, Metadata
-from gfp_bench.data.photographs import PHOTOGRAPHS, cut, regions
+from gfp_bench.data.photographs import PHOTOGRAPHS, SHARED, cut, regions
 from gfp_bench.data.simulations import Simulation
 from gfp_bench.errors import UsageError
 from gfp_bench.files import sha256
@@ -52,7 +52,7 @@ class Sine(Simulation):
     """
 
     name: ClassVar[str] = "sine"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     side: int = 64
     cycles: int = 12
@@ -141,6 +141,7 @@ class Sine(Simulation):
             ),
             sources={source: self._metadata(source) for source in self.degrees},
             group=r"/([a-z]+)-[0-9]+\.bmp$",
+            shared_groups=SHARED,
         )
 
     def fingerprinted(self, patches: Images, source: str, rng: ImageRng) -> Images:
