@@ -21,7 +21,7 @@ from gfp_bench_methods._shared.svm import Machine, fit_linear_machine, linear_sc
 
 _VARIANCES = (0.25, 0.5, 0.75, 0.95)
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
-_IMAGES = 4000  # that components are made of, at most
+_IMAGES = 3000  # that components are made of, at most: the work grows with the cube
 _ROWS = 64  # projected at once
 _NOTHING = 1e-9  # of the largest variance: rounding
 
