@@ -77,7 +77,7 @@ class Marra19(Method):
         ] = "none",
         estimator: Annotated[
             Literal["mean", "mle"],
-            "a fingerprint is the mean residual, or that per unit of intensity of Chen et al.",
+            "a fingerprint is the mean residual, or the likeliest share of the intensity, as in a camera's PRNU",
         ] = "mean",
         images: Annotated[int | None, "training images per source, spread evenly; none: all", Ge(1)] = 512,
         score: Annotated[

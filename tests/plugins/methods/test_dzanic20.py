@@ -127,9 +127,9 @@ def test_votes_are_scikit_learns(make_set, rng) -> None:
 
 def test_strange_images_give_numbers(make_set, rng) -> None:
     """Flat, black and grey images, stripes, one image per source."""
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 24, 24))
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 23, 23))
     pixels[0], pixels[1], pixels[2] = 0, 201, pixels[2, :1]
-    pixels[3] = 100 + 10 * (np.arange(24) % 2)
+    pixels[3] = 100 + 10 * (np.arange(23) % 2)
     images = make_set(pixels, [0, 1, 2, 0, 1])
     for variant in ("code", "paper"):
         method = Dzanic20(variant=variant)
