@@ -14,9 +14,10 @@ from annotated_types import Ge, Gt
 from scipy.interpolate import interp1d
 from torch import Tensor
 
-from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
+from gfp_bench import SILENT, DatasetFacts, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
 from gfp_bench_methods._shared.features import gather, luma
-from gfp_bench_methods._shared.svm import Kernel, fit_kernel_machine, kernel_scores
+from gfp_bench_methods._shared.linear import fit_logistic_each
+from gfp_bench_methods._shared.svm import Kernel, fit_kernel_machine, kernel_scores, linear_scores
 
 _EPSILON = 1e-8  # added to the complex spectrum, so that a zero has a logarithm
 _PIXELS = 2**22  # transformed at once: 64 MiB of complex numbers
@@ -35,8 +36,8 @@ class Durall20(Method):
     paper = "arXiv:2003.01826"
     version = 1
     stochastic = False
-    preload = ("sklearn.svm",)
-    deviations = (
+    preload = ("sklearn.svm", "sklearn.linear_model")
+    deviations: tuple[str, ...] = (
         "20 ln |F| averaged over rings, as in the authors' code (paper: power)",
         "one-vs-one SVM over all sources (paper: real against fake)",
     )
@@ -44,10 +45,10 @@ class Durall20(Method):
     def __init__(
         self,
         classifier: Annotated[
-            Literal["rbf", "linear", "poly"],
-            "the support vector machine's kernel; poly is of degree 3",
+            Literal["rbf", "linear", "poly", "logistic"],
+            "the support vector machine's kernel, poly being of degree 3; or a logistic regression for each source",
         ] = "rbf",
-        c: Annotated[float, "the machine's penalty", Gt(0)] = 6.37,
+        c: Annotated[float, "the classifier's penalty, 1 for all but rbf in the authors' code", Gt(0)] = 6.37,
         gamma: Annotated[float, "width of the kernel, as a factor of x.y or |x - y|^2", Gt(0)] = 0.86,
         norm: Annotated[
             Literal["first", "none", "minmax"],
@@ -63,14 +64,30 @@ class Durall20(Method):
         self.c, self.gamma = c, gamma
         self.norm = norm
         self.length = length
+        if classifier == "logistic":
+            self.deviations = (self.deviations[0], "logistic regressions against the rest (paper: real against fake)")
+
+    def skip(self, dataset: DatasetFacts) -> str | None:
+        """Return why images whose profile has no value, or is too short to be resampled, cannot be taken."""
+        _, height, width = dataset.image_shape
+        count, least = len(_rings(height, width)[1]) - 2, 1 if self.length is None else 4  # of a cubic spline
+        if count < least:
+            found = max(count, 0)
+            return f"images of {height} x {width} pixels, whose profile has {found} values, expected {least} or more"
+        return None
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         features, labels = gather(self.features, train)
         self.n_sources = len(train.sources)
-        self.machine = fit_kernel_machine(features, labels, self.n_sources, self._kernel(), self.c)
+        if self.classifier == "logistic":
+            self.machine = fit_logistic_each(features, labels, self.n_sources, self.c)
+        else:
+            self.machine = fit_kernel_machine(features, labels, self.n_sources, self._kernel(), self.c)
 
     def scores(self, images: Images) -> Scores:
-        """Return each source's won pairs plus a share of its margins, values from -1/3 to s - 2/3."""
+        """Return each source's won pairs plus a share of its margins, values from -1/3 to s - 2/3; or its log odds."""
+        if self.classifier == "logistic":
+            return linear_scores(self.machine, self.features(images))
         return kernel_scores(self.machine, self._kernel(), self.features(images), self.n_sources)
 
     def fingerprints(self, images: Images) -> Fingerprints:
@@ -87,7 +104,7 @@ class Durall20(Method):
             return profiles / profiles[:, :1]
         if self.norm == "minmax":
             low, high = profiles.aminmax(dim=1, keepdim=True)
-            return (profiles - low) / (high - low)
+            return (profiles - low) / torch.where(high > low, high - low, 1)  # a flat image's are all alike
         return profiles
 
     def _kernel(self) -> Kernel:

@@ -7,13 +7,11 @@ grid is that of Frank et al., "Leveraging frequency analysis for deep fake image
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge
-from torch import Tensor
 
 from gfp_bench import SILENT, Fingerprints, Images, ImageSet, Method, Monitor, Register, Scores, hookimpl
 from gfp_bench_methods._shared.features import balanced_accuracy
-from gfp_bench_methods._shared.neighbours import nearest
+from gfp_bench_methods._shared.neighbours import nearest, ranked_votes
 
 _GRID = (1, 3, 5, 9, 17, 33, 65, 129, 257, 513, 1025)
 _BATCH = 256  # images read at once
@@ -79,19 +77,3 @@ class Knn(Method):
             answers.append(torch.stack([scores.argmax(dim=1) for scores in votes]))
         accuracies = [balanced_accuracy(predicted, val.labels) for predicted in torch.cat(answers, dim=1)]
         return grid[accuracies.index(max(accuracies))]
-
-
-def ranked_votes(distances: Tensor, voices: Tensor, n_sources: int) -> Scores:
-    """Return (n, s) votes, minus each source's rank by mean distance over s: one vote outweighs every rank.
-
-    Args:
-        distances: (n, k) squared.
-        voices: (n, k) the voters' sources.
-        n_sources: How many sources there are.
-    """
-    member = F.one_hot(voices, n_sources).double()
-    votes = member.sum(dim=1)
-    sums = (member * distances.double().sqrt()[:, :, None]).sum(dim=1)
-    means = torch.where(votes > 0, sums / votes, torch.inf)
-    ranks = means.argsort(dim=1, stable=True).argsort(dim=1)
-    return (votes - ranks / n_sources).float()

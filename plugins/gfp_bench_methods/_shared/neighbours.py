@@ -1,7 +1,10 @@
-"""Exact nearest neighbours among 8-bit images."""
+"""Exact nearest neighbours among 8-bit images, and the vote of neighbours."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from gfp_bench import Scores
 
 _REFERENCES = 4096  # compared at once
 _VALUES = 1024  # summed at once: in -128..127 their products add up to 2^24 at most, which float32 holds exactly
@@ -41,3 +44,19 @@ def squared_distances(queries: Tensor, references: Tensor) -> Tensor:
         squares = (part.square().sum(dim=1).double() for part in (a, b))
         total += next(squares)[:, None] + next(squares) - 2 * (a @ b.T).double()
     return total.long()
+
+
+def ranked_votes(distances: Tensor, voices: Tensor, n_sources: int) -> Scores:
+    """Return (n, s) votes, minus each source's rank by mean distance over s: one vote outweighs every rank.
+
+    Args:
+        distances: (n, k) squared.
+        voices: (n, k) the voters' sources.
+        n_sources: How many sources there are.
+    """
+    member = F.one_hot(voices, n_sources).double()
+    votes = member.sum(dim=1)
+    sums = (member * distances.double().sqrt()[:, :, None]).sum(dim=1)
+    means = torch.where(votes > 0, sums / votes, torch.inf)
+    ranks = means.argsort(dim=1, stable=True).argsort(dim=1)
+    return (votes - ranks / n_sources).float()

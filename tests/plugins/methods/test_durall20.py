@@ -78,7 +78,7 @@ def test_a_mirrored_image_has_the_spectrum_of_the_image(noise) -> None:
     torch.testing.assert_close(profile(odd), profile(odd.flip(3)))
 
 
-@pytest.mark.parametrize("classifier", ["rbf", "linear", "poly"])
+@pytest.mark.parametrize("classifier", ["rbf", "linear", "poly", "logistic"])
 def test_recovers_planted_smoothness(smoothed, rng, reload, classifier) -> None:
     train, test = (smoothed.subset(np.arange(start, start + 24)) for start in (0, 24))
     method = Durall20(classifier=classifier, norm="none", gamma=1e-4)
@@ -132,6 +132,13 @@ def test_profiles_are_resampled_by_a_cubic_spline(noise, length: int) -> None:
     np.testing.assert_allclose(Durall20(norm="none", length=length).features(images), expected, rtol=1e-10)
     first = Durall20(length=length).features(images)
     np.testing.assert_allclose(first, expected / expected[:, :1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("norm", ["first", "none", "minmax"])
+@pytest.mark.parametrize("side", [8, 64])
+def test_flat_images_give_numbers(norm: str, side: int) -> None:
+    flat = torch.full((2, 3, side, side), 7, dtype=torch.uint8)
+    assert Durall20(norm=norm).features(flat).isfinite().all()
 
 
 def test_as_many_values_as_there_are_change_nothing(noise) -> None:

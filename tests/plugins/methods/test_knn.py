@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from gfp_bench_methods._shared import neighbours
-from gfp_bench_methods._shared.neighbours import nearest, squared_distances
-from gfp_bench_methods.knn import Knn, ranked_votes
+from gfp_bench_methods._shared.neighbours import nearest, ranked_votes, squared_distances
+from gfp_bench_methods.knn import Knn
 
 
 @pytest.fixture
