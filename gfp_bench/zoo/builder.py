@@ -20,10 +20,11 @@ from gfp_bench.data.manifest import About, Manifest, Metadata
 from gfp_bench.errors import GfpBenchError, UsageError, differences, unknown
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import Plugins
+from gfp_bench.seeding import seed_of
 from gfp_bench.zoo import training
 from gfp_bench.zoo.estimates import CostEstimate, Seconds, time_image, time_step
 from gfp_bench.zoo.pool import Pool
-from gfp_bench.zoo.recipe import Recipe, Source
+from gfp_bench.zoo.recipe import Part, Recipe, Source
 from gfp_bench.zoo.selection import GROUP, generated_members, real_images, real_members, targets
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
@@ -83,14 +84,14 @@ class DatasetBuilder:
         for source in sources:
             if source == REAL:
                 continue
-            steps, generator = self._recipe(source).steps, self._generator(source)
+            steps, generator = self._training(source).steps, self._generator(source)
             left = 0 if steps is None else max(0, steps - training.steps_done(self._trained(source)))
             step = Seconds(0.0, 0.0)
             if left:
                 step = time_step(generator, self._images(source), steps or 0)
             else:
                 self._load(source, generator)
-            samples = sum(self._counts().values()) * self.recipe.surplus
+            samples = sum(self.recipe.counts(source).values()) * self.recipe.surplus
             yield CostEstimate(source, left, step, samples, time_image(generator))
 
     def run(self, sources: Sequence[str]) -> Manifest | None:
@@ -118,7 +119,7 @@ class DatasetBuilder:
         made: Plain = {}
         if source == REAL:
             self.report(f"{source}: cropping")
-            members = real_members(self.pool, self._counts())
+            members = real_members(self.pool, self.recipe.counts(REAL), self.recipe.format)
         else:
             generator, made = self._ready(source)
             metadata = self._metadata(source, generator)
@@ -129,7 +130,13 @@ class DatasetBuilder:
                 return generator.sample(n, rng=torch.Generator().manual_seed(seed))
 
             members = generated_members(
-                source, sampler, self.pool, self._counts(), surplus=self.recipe.surplus, apart=self.recipe.apart
+                source,
+                sampler,
+                self.pool,
+                self.recipe.counts(source),
+                surplus=self.recipe.surplus,
+                apart=self.recipe.apart,
+                kind=self.recipe.format,
             )
             made["sampling_seconds"] = time.perf_counter() - began
             made["sampling_processor_seconds"] = time.process_time() - processor_began
@@ -138,7 +145,7 @@ class DatasetBuilder:
 
     def _ready(self, source: str) -> tuple[Generator, Plain]:
         """Return a source's generator, loaded from what its training saved, and how that went."""
-        recipe, generator, folder = self._recipe(source), self._generator(source), self._trained(source)
+        recipe, generator, folder = self._training(source), self._generator(source), self._trained(source)
         made: Plain = {"device": self.device, "torch": torch.__version__}
         if recipe.steps is not None:
             self.report(f"{source}: training {recipe.generator} for {recipe.steps} steps in {folder}")
@@ -148,7 +155,7 @@ class DatasetBuilder:
                     self._images(source),
                     folder,
                     steps=recipe.steps,
-                    seed=recipe.seed,
+                    seed=self._seed(source),
                     settings=self._settings(source),
                     monitor=self.monitor,
                     every=self.every,
@@ -161,7 +168,7 @@ class DatasetBuilder:
 
     def _load(self, source: str, generator: Generator) -> None:
         """Load what was trained; a generator that is not trained here lies where its setting ``path`` says."""
-        if self._recipe(source).steps is None:
+        if self._training(source).steps is None:
             generator.load(Path(str(self._settings(source).get("path", ""))), device=self.device)
         else:
             training.load(generator, self._trained(source), device=self.device)
@@ -182,7 +189,7 @@ class DatasetBuilder:
         file = self._archive(source)
         if not file.exists():
             return False
-        expected, found = self._part(source), read_made(file)["recipe"]
+        expected, found = self._part(source), {"format": "png", "truncation": 1.0, **read_made(file)["recipe"]}
         if "settings" in found and "settings" in expected:  # one that was added since had its default then
             defaults = resolved_settings(type(self._generator(source)), {})
             found = {"apart": 1, **found, "settings": {**defaults, **found["settings"]}}
@@ -203,22 +210,29 @@ class DatasetBuilder:
             )
 
     def _expect_images(self, sources: Sequence[str]) -> None:
-        """Raise, before hours are spent, if the pool is too small for what is to be made."""
-        for split, count in self._counts().items() if sources else ():
-            real_images(self.pool, split, count)
-            targets(self.pool, split, REAL, count)
+        """Raise, before hours are spent, if the pool is too small for what is to be made, or latents have no scale."""
+        for source in sources:
+            for split, count in self.recipe.counts(source).items():
+                if source == REAL:
+                    real_images(self.pool, split, count)
+                else:
+                    targets(self.pool, split, source, count)
+            if source != REAL:
+                self._generator(source)
 
     def _part(self, source: str) -> Plain:
         """Return what of the recipe bears on a source."""
         common = {
             "source": source,
             "side": self.recipe.side,
-            "images": self._counts(),
+            "images": self.recipe.counts(source),
             "pool": self.pool.identity,
+            "format": self.recipe.format,
+            "truncation": 1.0,
         }
         if source == REAL:
             return common
-        recipe, generator = self._recipe(source), self._generator(source)
+        training, generator = self._training(source), self._generator(source)
         return {
             **common,
             "surplus": self.recipe.surplus,
@@ -226,39 +240,76 @@ class DatasetBuilder:
             "generator": generator.name,
             "version": generator.version,
             "settings": self._settings(source),
-            "steps": recipe.steps,
-            "seed": recipe.seed,
-            "part": recipe.pool.model_dump() if recipe.pool else None,
+            "steps": training.steps,
+            "seed": self._seed(source),
+            "truncation": self.recipe.sources[source].truncation,
+            "part": _plain(training.pool),
         }
 
     def _metadata(self, source: str, generator: Generator) -> Metadata:
-        recipe = self._recipe(source)
-        numbers = {"steps": recipe.steps, "seed": recipe.seed} if recipe.steps else {}
-        part = {f"pool_{key}": value for key, value in recipe.pool.model_dump().items()} if recipe.pool else {}
-        return {**generator.metadata, "generator": recipe.generator, **numbers, **part}
+        own, training = self.recipe.sources[source], self._training(source)
+        metadata: Metadata = {**generator.metadata, "generator": training.generator}
+        if training.steps:
+            metadata |= {"steps": training.steps, "seed": self._seed(source)}
+        for key, value in (_plain(training.pool) or {}).items():
+            metadata[f"pool_{key}"] = "-".join(map(str, value)) if key == "groups" else value
+        if own.truncation != 1:
+            metadata["truncation"] = own.truncation
+        if own.weights_of:
+            metadata["weights_of"] = own.weights_of
+        if own.probe_of:
+            metadata |= {"probe_of": own.probe_of, "instance": training.instance}
+        if own.unseen:
+            metadata["unseen"] = True
+        return metadata
 
-    def _recipe(self, source: str) -> Source:
-        return self.recipe.sources[source]
+    def _training(self, source: str) -> Source:
+        return self.recipe.training(source)
+
+    def _seed(self, source: str) -> int:
+        """Return the seed of a source's training, another for every family and instance unless the recipe says it."""
+        training = self._training(source)
+        if training.seed is not None or training.steps is None:
+            return training.seed or 0
+        return seed_of("training", str(training.probe_of), str(training.instance))
 
     def _settings(self, source: str) -> dict[str, Setting]:
-        name, given = training.parse_generator(self._recipe(source).generator)
+        name, given = training.parse_generator(self._training(source).generator)
         return resolved_settings(self.plugins.generator(name), given)
 
     def _generator(self, source: str) -> Generator:
-        name, _ = training.parse_generator(self._recipe(source).generator)
-        return self.plugins.generator(name)(**self._settings(source))
+        """Return the untrained generator of a source, told how to scale latents.
+
+        Raises:
+            UsageError: If it has none, and the recipe scales them.
+        """
+        name, _ = training.parse_generator(self._training(source).generator)
+        generator, truncation = (
+            self.plugins.generator(name)(**self._settings(source)),
+            self.recipe.sources[source].truncation,
+        )
+        if generator.truncation is not None:
+            generator.truncation = truncation
+        elif truncation != 1:
+            raise UsageError(
+                f"source {source!r} has truncation = {truncation}, but generator {name!r} has no latents that could be "
+                "scaled; remove it or take another generator"
+            )
+        return generator
 
     def _images(self, source: str) -> Images:
-        return self.pool.part(self._recipe(source).pool).to(self.device)
-
-    def _counts(self) -> dict[str, int]:
-        return self.recipe.images.model_dump()
+        return self.pool.part(self._training(source).pool).to(self.device)
 
     def _archive(self, source: str) -> Path:
         return self.folder / self.recipe.name / f"{source}{SUFFIX}"
 
     def _trained(self, source: str) -> Path:
-        return self.zoo / source
+        return self.zoo / (self.recipe.sources[source].weights_of or source)
+
+
+def _plain(part: Part | None) -> Plain | None:
+    """Return what a recipe says of a part of the pool."""
+    return part.model_dump(mode="json", exclude_none=True) if part else None
 
 
 def read_made(file: Path) -> Plain:
