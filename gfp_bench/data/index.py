@@ -59,15 +59,17 @@ def rows_of(index: pd.DataFrame, split: str, sources: Collection[str], limit: in
     return rows if limit is None else rows.groupby("source").head(limit)
 
 
-def index_problems(index: pd.DataFrame, sources: Collection[str], splits: Collection[str]) -> list[str]:
-    """Return a sentence for each rule that an index breaks; none if it is sound."""
+def index_problems(
+    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], probes: Collection[str] = ()
+) -> list[str]:
+    """Return a sentence for each rule that an index breaks; none if it is sound. Probes are in ``test`` alone."""
     checks: list[Callable[[], Iterator[str]]] = [
         lambda: _unlisted(index, "source", sources),
         lambda: _unlisted(index, "split", splits),
         lambda: _unsafe_paths(index),
         lambda: _repeated(index, "id"),
         lambda: _repeated(index, "path"),
-        lambda: _scarce(index, sources, splits),
+        lambda: _scarce(index, sources, splits, probes),
         lambda: _shared(index, "split"),
         lambda: _shared(index, "source"),
     ]
@@ -112,7 +114,9 @@ def _repeated(index: pd.DataFrame, column: str) -> Iterator[str]:
         yield f"{column} {_some(repeated)} stands in more than one row, expected one; remove the others"
 
 
-def _scarce(index: pd.DataFrame, sources: Collection[str], splits: Collection[str]) -> Iterator[str]:
+def _scarce(
+    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], probes: Collection[str]
+) -> Iterator[str]:
     counts = index.groupby(["source", "split"]).size()
     for source in sorted(sources):
         if not (index["source"] == source).any():
@@ -120,7 +124,10 @@ def _scarce(index: pd.DataFrame, sources: Collection[str], splits: Collection[st
             continue
         for split in splits:
             count = int(counts.get((source, split), 0))
-            if count < 2:
+            if source in probes and split != "test":
+                if count:
+                    yield f"probe {source!r} has {count} image{'s' * (count != 1)} in split {split!r}, expected none"
+            elif count < 2:
                 yield f"source {source!r} has {count} image{'s' * (count != 1)} in split {split!r}, expected at least 2"
 
 

@@ -210,8 +210,8 @@ class DatasetBuilder:
             )
 
     def _expect_images(self, sources: Sequence[str]) -> None:
-        """Raise, before hours are spent, if the pool is too small for what is to be made, or latents have no scale."""
-        for source in sources:
+        """Raise, before hours are spent, if the pool is too small, or latents that there are not are to be scaled."""
+        for source in (REAL, *sources) if sources else ():
             for split, count in self.recipe.counts(source).items():
                 if source == REAL:
                     real_images(self.pool, split, count)

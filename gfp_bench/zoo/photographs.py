@@ -1,4 +1,4 @@
-"""Photographs in a folder, listed in a table with author, licence, origin and split: checked, divided, cut into crops."""
+"""Photographs in a folder, in a table with author, licence, origin and split: checked, divided, cut into crops."""
 
 import csv
 import math
@@ -62,7 +62,7 @@ class Photograph(Document):
 
 
 def read_table(table: Path, licences: Collection[str] = ()) -> list[Photograph]:
-    """Return the photographs of a table, each file there and as the table says.
+    """Return the photographs of a table by file, each there and as the table says.
 
     Args:
         table: A CSV file in the photographs' folder.
@@ -90,7 +90,7 @@ def read_table(table: Path, licences: Collection[str] = ()) -> list[Photograph]:
         _expect_in_one_split(table, found, key)
     for photograph in found:
         _expect_file(table.parent / photograph.file, photograph.sha256)
-    return found
+    return sorted(found, key=lambda photograph: photograph.file)
 
 
 def divided(scenes: Sequence[tuple[str, str]], shares: dict[Split, float], seed: int) -> list[Split]:
