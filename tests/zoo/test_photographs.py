@@ -205,7 +205,9 @@ def test_divided_keeps_scenes_whole_and_spreads_subjects(pairs: list[tuple[str, 
 
 def test_what_is_shipped_is_divided_by_the_rule() -> None:
     table = read_table(TABLE)
-    assert {file.name for file in TABLE.parent.iterdir()} == {photograph.file for photograph in table} | {TABLE.name}
+    page = TABLE.with_name("README.md")
+    files = {file.name for file in TABLE.parent.iterdir()}
+    assert files == {photograph.file for photograph in table} | {TABLE.name, page.name}
     scenes = [(photograph.subject, photograph.scene or photograph.file) for photograph in table]
     assert [photograph.split for photograph in table] == divided(scenes, {"test": 0.23, "val": 0.1}, 0)
     counts = Counter(photograph.split for photograph in table)
@@ -213,3 +215,15 @@ def test_what_is_shipped_is_divided_by_the_rule() -> None:
     assert {photograph.subject for photograph in table if photograph.split == "test"} == {
         photograph.subject for photograph in table
     }
+
+
+def test_who_asks_for_credit_gets_it() -> None:
+    page = (TABLE.parent / "README.md").read_text()
+    asked = [photograph for photograph in read_table(TABLE) if photograph.licence.startswith("CC-BY")]
+    assert len(asked) == 15
+    for photograph in asked:
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{photograph.file}` |"))
+        version = photograph.licence.removeprefix("CC-BY-")
+        assert photograph.author in row
+        assert f"[{photograph.licence}](https://creativecommons.org/licenses/by/{version}/)" in row
+        assert photograph.origin in row
