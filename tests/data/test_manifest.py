@@ -234,9 +234,7 @@ def test_probes_are_in_test_alone_and_of_a_learnt_family(tmp_path: Path) -> None
     assert len(read_index(manifest)) == len(both)
     assert write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {"unseen": True}}).probes == ("gan-1",)
     for family in ("gam", "gan-1"):
-        with pytest.raises(
-            DatasetError, match=f"probe 'gan-1' is of the family '{family}', which is no"
-        ):
+        with pytest.raises(DatasetError, match=f"probe 'gan-1' is of the family '{family}', which is no"):
             write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {"probe_of": family}})
     with pytest.raises(DatasetError, match="'gan-1' has 0 images in split 'train', expected at least 2"):
         write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {}})
