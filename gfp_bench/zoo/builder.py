@@ -12,7 +12,7 @@ import torch
 from gfp_bench.contracts.dataset import REAL
 from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.monitor import SILENT, Monitor
-from gfp_bench.contracts.settings import Setting, resolved_settings
+from gfp_bench.contracts.settings import resolved_settings
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.archives import SUFFIX, read_comment, write_archive
 from gfp_bench.data.indexing import index_folder
@@ -20,11 +20,11 @@ from gfp_bench.data.manifest import About, Manifest, Metadata
 from gfp_bench.errors import GfpBenchError, UsageError, differences, unknown
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import Plugins
-from gfp_bench.seeding import seed_of
 from gfp_bench.zoo import training
 from gfp_bench.zoo.estimates import CostEstimate, Seconds, time_image, time_step
+from gfp_bench.zoo.plans import SourcePlan
 from gfp_bench.zoo.pool import Pool
-from gfp_bench.zoo.recipe import Part, Recipe, Source
+from gfp_bench.zoo.recipe import Recipe
 from gfp_bench.zoo.selection import GROUP, generated_members, real_images, real_members, targets
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
@@ -84,11 +84,12 @@ class DatasetBuilder:
         for source in sources:
             if source == REAL:
                 continue
-            steps, generator = self._training(source).steps, self._generator(source)
+            plan = self._plan(source)
+            steps, generator = plan.training.steps, plan.generator()
             left = 0 if steps is None else max(0, steps - training.steps_done(self._trained(source)))
             step = Seconds(0.0, 0.0)
             if left:
-                step = time_step(generator, self._images(source), steps or 0)
+                step = time_step(generator, plan.images().to(self.device), steps or 0)
             else:
                 self._load(source, generator)
             samples = sum(self.recipe.counts(source).values()) * self.recipe.surplus
@@ -122,7 +123,7 @@ class DatasetBuilder:
             members = real_members(self.pool, self.recipe.counts(REAL), self.recipe.format)
         else:
             generator, made = self._ready(source)
-            metadata = self._metadata(source, generator)
+            metadata = self._plan(source).metadata(generator)
             self.report(f"{source}: sampling")
             began, processor_began = time.perf_counter(), time.process_time()
 
@@ -140,23 +141,24 @@ class DatasetBuilder:
             )
             made["sampling_seconds"] = time.perf_counter() - began
             made["sampling_processor_seconds"] = time.process_time() - processor_began
-        comment = {"recipe": self._part(source), "metadata": metadata, "made": made}
+        comment = {"recipe": self._plan(source).identity(), "metadata": metadata, "made": made}
         write_archive(self._archive(source), members, json.dumps(comment, sort_keys=True).encode())
 
     def _ready(self, source: str) -> tuple[Generator, Plain]:
         """Return a source's generator, loaded from what its training saved, and how that went."""
-        recipe, generator, folder = self._training(source), self._generator(source), self._trained(source)
+        plan, folder = self._plan(source), self._trained(source)
+        generator, steps = plan.generator(), plan.training.steps
         made: Plain = {"device": self.device, "torch": torch.__version__}
-        if recipe.steps is not None:
-            self.report(f"{source}: training {recipe.generator} for {recipe.steps} steps in {folder}")
+        if steps is not None:
+            self.report(f"{source}: training {plan.training.generator} for {steps} steps in {folder}")
             try:
                 training.train(
                     generator,
-                    self._images(source),
+                    plan.images().to(self.device),
                     folder,
-                    steps=recipe.steps,
-                    seed=self._seed(source),
-                    settings=self._settings(source),
+                    steps=steps,
+                    seed=plan.seed,
+                    settings=plan.settings,
                     monitor=self.monitor,
                     every=self.every,
                 )
@@ -168,8 +170,9 @@ class DatasetBuilder:
 
     def _load(self, source: str, generator: Generator) -> None:
         """Load what was trained; a generator that is not trained here lies where its setting ``path`` says."""
-        if self._training(source).steps is None:
-            generator.load(Path(str(self._settings(source).get("path", ""))), device=self.device)
+        plan = self._plan(source)
+        if plan.training.steps is None:
+            generator.load(Path(str(plan.settings.get("path", ""))), device=self.device)
         else:
             training.load(generator, self._trained(source), device=self.device)
 
@@ -189,9 +192,10 @@ class DatasetBuilder:
         file = self._archive(source)
         if not file.exists():
             return False
-        expected, found = self._part(source), {"format": "png", "truncation": 1.0, **read_made(file)["recipe"]}
+        plan = self._plan(source)
+        expected, found = plan.identity(), {"format": "png", "truncation": 1.0, **read_made(file)["recipe"]}
         if "settings" in found and "settings" in expected:  # one that was added since had its default then
-            defaults = resolved_settings(type(self._generator(source)), {})
+            defaults = resolved_settings(type(plan.generator()), {})
             found = {"apart": 1, **found, "settings": {**defaults, **found["settings"]}}
         if found != expected:
             raise UsageError(
@@ -218,98 +222,16 @@ class DatasetBuilder:
                 else:
                     targets(self.pool, split, source, count)
             if source != REAL:
-                self._generator(source)
+                self._plan(source).generator()
 
-    def _part(self, source: str) -> Plain:
-        """Return what of the recipe bears on a source."""
-        common = {
-            "source": source,
-            "side": self.recipe.side,
-            "images": self.recipe.counts(source),
-            "pool": self.pool.identity,
-            "format": self.recipe.format,
-            "truncation": 1.0,
-        }
-        if source == REAL:
-            return common
-        training, generator = self._training(source), self._generator(source)
-        return {
-            **common,
-            "surplus": self.recipe.surplus,
-            "apart": self.recipe.apart,
-            "generator": generator.name,
-            "version": generator.version,
-            "settings": self._settings(source),
-            "steps": training.steps,
-            "seed": self._seed(source),
-            "truncation": self.recipe.sources[source].truncation,
-            "part": _plain(training.pool),
-        }
-
-    def _metadata(self, source: str, generator: Generator) -> Metadata:
-        own, training = self.recipe.sources[source], self._training(source)
-        metadata: Metadata = {**generator.metadata, "generator": training.generator}
-        if training.steps:
-            metadata |= {"steps": training.steps, "seed": self._seed(source)}
-        for key, value in (_plain(training.pool) or {}).items():
-            metadata[f"pool_{key}"] = "-".join(map(str, value)) if key == "groups" else value
-        if own.truncation != 1:
-            metadata["truncation"] = own.truncation
-        if own.weights_of:
-            metadata["weights_of"] = own.weights_of
-        if own.probe_of:
-            metadata |= {"probe_of": own.probe_of, "instance": training.instance}
-        if own.unseen:
-            metadata["unseen"] = True
-        return metadata
-
-    def _training(self, source: str) -> Source:
-        return self.recipe.training(source)
-
-    def _seed(self, source: str) -> int:
-        """Return the seed of a source's training, another for every family and instance unless the recipe says it."""
-        training = self._training(source)
-        if training.seed is not None or training.steps is None:
-            return training.seed or 0
-        return seed_of("training", str(training.probe_of), str(training.instance))
-
-    def _settings(self, source: str) -> dict[str, Setting]:
-        name, given = training.parse_generator(self._training(source).generator)
-        return resolved_settings(self.plugins.generator(name), given)
-
-    def _generator(self, source: str) -> Generator:
-        """Return the untrained generator of a source, told how to scale latents.
-
-        Raises:
-            UsageError: If it has none, and the recipe scales them.
-        """
-        name, _ = training.parse_generator(self._training(source).generator)
-        generator, truncation = (
-            self.plugins.generator(name)(**self._settings(source)),
-            self.recipe.sources[source].truncation,
-        )
-        if generator.truncation is not None:
-            generator.truncation = truncation
-        elif truncation != 1:
-            raise UsageError(
-                f"source {source!r} has truncation = {truncation}, but generator {name!r} has no latents that could be "
-                "scaled; remove it or take another generator"
-            )
-        return generator
-
-    def _images(self, source: str) -> Images:
-        return self.pool.part(self._training(source).pool).to(self.device)
+    def _plan(self, source: str) -> SourcePlan:
+        return SourcePlan(self.recipe, self.pool, self.plugins, source)
 
     def _archive(self, source: str) -> Path:
         return self.folder / self.recipe.name / f"{source}{SUFFIX}"
 
     def _trained(self, source: str) -> Path:
         return self.zoo / (self.recipe.sources[source].weights_of or source)
-
-
-def _plain(part: Part | None) -> Plain | None:
-    """Return what a recipe says of a part of the pool."""
-    return part.model_dump(mode="json", exclude_none=True) if part else None
 
 
 def read_made(file: Path) -> Plain:

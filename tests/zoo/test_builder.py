@@ -158,7 +158,7 @@ def test_samples_come_from_the_source_s_own_streams_and_training(builder: Datase
 
 def test_folder_that_zoo_train_filled_is_taken(builder: DatasetBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     training.train(
-        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._settings("one")
+        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._plan("one").settings
     )
     monkeypatch.setattr(generator(builder), "train", lambda *given, **named: pytest.fail("trained again"))
     builder.run(["one"])
@@ -345,7 +345,7 @@ def test_estimates_count_what_is_left_and_leave_nothing(builder: DatasetBuilder)
     assert not builder.folder.exists()
     assert not builder.zoo.exists()
     training.train(
-        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._settings("one")
+        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._plan("one").settings
     )
     assert next(iter(builder.estimates(["one"]))).steps == 0
 
