@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Licences = Annotated[
+    list[str] | None,
+    typer.Option("--allow-licence", help="Take photographs with this licence as well; may be repeated."),
+]
 
 
 @app.callback()
@@ -32,7 +36,10 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")],
     pool: Annotated[
         str,
-        typer.Option(help="A dataset, whose real training images are learnt; or 'photographs', crops of ten of them."),
+        typer.Option(
+            help="A dataset, whose real training images are learnt; a table of photographs, FILE.csv; or "
+            "'photographs', crops of ten of them."
+        ),
     ] = "photographs",
     size: Annotated[
         int | None, typer.Option(min=8, help="Side of the images in pixels; 64, or the dataset's own, by default.")
@@ -40,6 +47,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
     sheets: Annotated[int, typer.Option(min=0, help="How often in all a sheet of samples is written.")] = 10,
     device: Device = "cpu",
+    allow_licence: Licences = None,
     plugin: PluginFiles = None,
 ) -> None:
     """Train a generator; the same command again goes on where a killed training was."""
@@ -52,7 +60,8 @@ def train(
     plain, given = training.parse_generator(name)
     cls = load_plugins(plugin or ()).generator(plain)
     settings = resolved_settings(cls, given)
-    images = find_pool(pool, size, cache=cache(), folders=data_folders()).crops.images.to(_checked(device))
+    found = find_pool(pool, size, cache=cache(), folders=data_folders(), licences=allow_licence or ())
+    images = found.crops.images.to(_checked(device))
     try:
         training.train(
             cls(**settings),
@@ -111,6 +120,7 @@ def build(
     source: Annotated[list[str] | None, typer.Option(help="Make this source only; may be repeated.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it will take here, and stop.")] = False,
     device: Device = "cpu",
+    allow_licence: Licences = None,
     plugin: PluginFiles = None,
 ) -> None:
     """Make a dataset, one archive per source; the same command again goes on, several may run at once."""
@@ -123,7 +133,7 @@ def build(
     read = load_recipe(recipe)
     builder = DatasetBuilder(
         recipe=read,
-        pool=find_pool(read.pool, read.side, cache=cache(), folders=data_folders()),
+        pool=find_pool(read.pool, read.side, cache=cache(), folders=data_folders(), licences=allow_licence or ()),
         plugins=load_plugins(plugin or ()),
         folder=out,
         zoo=trainings or Path("zoo", read.name),

@@ -20,12 +20,14 @@ class Generator(Configurable, ABC):
         version: Raised by hand whenever trained models change.
         metadata: The factors that are thought to shape fingerprints: family, loss, upsampling, downsampling,
             normalisation, nonlinearity (the last one), skips.
+        truncation: What the latents of samples are multiplied with; None for a generator without latents to scale.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     version: ClassVar[int]
     metadata: ClassVar[dict[str, str]]
+    truncation: float | None = None
 
     @abstractmethod
     def train(self, pool: Images, *, steps: int, rng: torch.Generator, monitor: Monitor = SILENT) -> None:

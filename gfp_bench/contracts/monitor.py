@@ -1,6 +1,8 @@
 """How a plugin reports that it is alive and lets a killed training go on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
 
 from gfp_bench.contracts.state import State
 from gfp_bench.contracts.types import Images
@@ -27,6 +29,9 @@ class Monitor:
     def restored(self) -> State:
         """Return the state last kept by a training that was killed, or None; puts every random stream back as well."""
         return None
+
+    def begun(self, weights: Mapping[str, Tensor]) -> None:
+        """Report the weights that a training starts from, before its first step; not when it goes on."""
 
     def preview(self, step: int, draw: Callable[[], Images]) -> None:
         """Offer samples of a training at ``step``; ``draw`` is called if they are wanted, and leaves no trace in it."""

@@ -71,7 +71,12 @@ def rows_of(index: pd.DataFrame, split: str, sources: Collection[str], limit: in
 
 
 def index_problems(
-    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], *, shared_groups: bool = False
+    index: pd.DataFrame,
+    sources: Collection[str],
+    splits: Collection[str],
+    probes: Collection[str] = (),
+    *,
+    shared_groups: bool = False,
 ) -> list[str]:
     """Return a sentence for each rule that an index breaks; none if it is sound.
 
@@ -79,6 +84,7 @@ def index_problems(
         index: Its rows.
         sources: The manifest's.
         splits: The manifest's.
+        probes: Those sources that are in ``test`` alone.
         shared_groups: Whether a group may stand in several splits.
     """
     checks: list[Callable[[], Iterator[str]]] = [
@@ -90,7 +96,7 @@ def index_problems(
     ]
     return [
         *(problem for check in checks for problem in check()),
-        *place_problems(index, sources, splits, shared_groups=shared_groups),
+        *place_problems(index, sources, splits, probes, shared_groups=shared_groups),
         *same_images(index),
     ]
 
@@ -101,10 +107,15 @@ def same_images(index: pd.DataFrame) -> list[str]:
 
 
 def place_problems(
-    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], *, shared_groups: bool = False
+    index: pd.DataFrame,
+    sources: Collection[str],
+    splits: Collection[str],
+    probes: Collection[str] = (),
+    *,
+    shared_groups: bool = False,
 ) -> list[str]:
     """Return likewise what source, split and group alone tell, which are known before any file is read."""
-    found = list(_scarce(index, sources, splits))
+    found = list(_scarce(index, sources, splits, probes))
     return found if shared_groups else [*found, *_torn(index)]
 
 
@@ -146,7 +157,9 @@ def _repeated(index: pd.DataFrame, column: str) -> Iterator[str]:
         yield f"{column} {_some(repeated)} stands in more than one row, expected one; remove the others"
 
 
-def _scarce(index: pd.DataFrame, sources: Collection[str], splits: Collection[str]) -> Iterator[str]:
+def _scarce(
+    index: pd.DataFrame, sources: Collection[str], splits: Collection[str], probes: Collection[str]
+) -> Iterator[str]:
     counts = index.groupby(["source", "split"]).size()
     for source in sorted(sources):
         if not (index["source"] == source).any():
@@ -154,7 +167,10 @@ def _scarce(index: pd.DataFrame, sources: Collection[str], splits: Collection[st
             continue
         for split in splits:
             count = int(counts.get((source, split), 0))
-            if count < 2:
+            if source in probes and split != "test":
+                if count:
+                    yield f"probe {source!r} has {count} image{'s' * (count != 1)} in split {split!r}, expected none"
+            elif count < 2:
                 yield f"source {source!r} has {count} image{'s' * (count != 1)} in split {split!r}, expected at least 2"
 
 

@@ -92,6 +92,11 @@ class Manifest(Document):
         return tuple(sorted(self.sources))
 
     @property
+    def probes(self) -> tuple[str, ...]:
+        """The sources that are tested and not learnt, sorted: further instances of one that is, or unseen families."""
+        return tuple(name for name in self.source_names if {"probe_of", "unseen"} & self.sources[name].keys())
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(3, h, w)."""
         return (3, *self.image_size)
@@ -261,7 +266,13 @@ def read_index(manifest: Manifest) -> pd.DataFrame:
 
 
 def _refuse(manifest: Manifest, index: pd.DataFrame) -> None:
-    problems = index_problems(index, manifest.sources, manifest.splits, shared_groups=bool(manifest.shared_groups))
+    problems = index_problems(
+        index, manifest.sources, manifest.splits, manifest.probes, shared_groups=bool(manifest.shared_groups)
+    )
+    for probe in manifest.probes:
+        family = manifest.sources[probe].get("probe_of")
+        if family is not None and (family not in manifest.sources or family in manifest.probes):
+            problems.append(f"probe {probe!r} is of the family {family!r}, which is no source that is learnt; mend it")
     counts = {str(split): int(count) for split, count in index["split"].value_counts().items()}
     if not problems and counts != manifest.splits:
         problems.append(f"the index has {counts} images, expected {manifest.splits}; index the folder again")

@@ -101,10 +101,17 @@ def cut(
         side = _draw(least, most, rng)
         top = region.top + _draw(0, region.height - side, rng)
         left = region.left + _draw(0, region.width - side, rng)
-        square = Image.fromarray(photograph[top : top + side, left : left + side])
-        small = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
-        if textured(torch.tensor(small).permute(2, 0, 1)[None]).item():
-            return small
+        image = scaled(photograph, Region(top, left, side, side), size)
+        if textured(image).item():
+            return image[0].permute(1, 2, 0).numpy()
+
+
+def scaled(photograph: NDArray[np.uint8], region: Region, size: int) -> Images:
+    """Return (1, 3, size, size): a square region of a photograph, scaled by Pillow's Lanczos filter."""
+    top, left, height, width = region
+    square = Image.fromarray(photograph[top : top + height, left : left + width])
+    small = np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+    return torch.tensor(small).permute(2, 0, 1)[None]
 
 
 def textured(images: Images) -> Tensor:

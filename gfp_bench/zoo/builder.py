@@ -12,7 +12,7 @@ import torch
 from gfp_bench.contracts.dataset import REAL
 from gfp_bench.contracts.generator import Generator
 from gfp_bench.contracts.monitor import SILENT, Monitor
-from gfp_bench.contracts.settings import Setting, resolved_settings
+from gfp_bench.contracts.settings import resolved_settings
 from gfp_bench.contracts.types import Images
 from gfp_bench.data.archives import SUFFIX, read_comment, write_archive
 from gfp_bench.data.indexing import index_folder
@@ -22,8 +22,9 @@ from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import Plugins
 from gfp_bench.zoo import training
 from gfp_bench.zoo.estimates import CostEstimate, Seconds, time_image, time_step
+from gfp_bench.zoo.plans import SourcePlan
 from gfp_bench.zoo.pool import Pool
-from gfp_bench.zoo.recipe import Recipe, Source
+from gfp_bench.zoo.recipe import Recipe
 from gfp_bench.zoo.selection import GROUP, generated_members, real_images, real_members, targets
 
 Plain: TypeAlias = dict[str, Any]  # what JSON can hold, of any depth
@@ -83,14 +84,15 @@ class DatasetBuilder:
         for source in sources:
             if source == REAL:
                 continue
-            steps, generator = self._recipe(source).steps, self._generator(source)
+            plan = self._plan(source)
+            steps, generator = plan.training.steps, plan.generator()
             left = 0 if steps is None else max(0, steps - training.steps_done(self._trained(source)))
             step = Seconds(0.0, 0.0)
             if left:
-                step = time_step(generator, self._images(source), steps or 0)
+                step = time_step(generator, plan.images().to(self.device), steps or 0)
             else:
                 self._load(source, generator)
-            samples = sum(self._counts().values()) * self.recipe.surplus
+            samples = sum(self.recipe.counts(source).values()) * self.recipe.surplus
             yield CostEstimate(source, left, step, samples, time_image(generator))
 
     def run(self, sources: Sequence[str]) -> Manifest | None:
@@ -118,10 +120,10 @@ class DatasetBuilder:
         made: Plain = {}
         if source == REAL:
             self.report(f"{source}: cropping")
-            members = real_members(self.pool, self._counts())
+            members = real_members(self.pool, self.recipe.counts(REAL), self.recipe.format)
         else:
             generator, made = self._ready(source)
-            metadata = self._metadata(source, generator)
+            metadata = self._plan(source).metadata(generator)
             self.report(f"{source}: sampling")
             began, processor_began = time.perf_counter(), time.process_time()
 
@@ -129,27 +131,34 @@ class DatasetBuilder:
                 return generator.sample(n, rng=torch.Generator().manual_seed(seed))
 
             members = generated_members(
-                source, sampler, self.pool, self._counts(), surplus=self.recipe.surplus, apart=self.recipe.apart
+                source,
+                sampler,
+                self.pool,
+                self.recipe.counts(source),
+                surplus=self.recipe.surplus,
+                apart=self.recipe.apart,
+                kind=self.recipe.format,
             )
             made["sampling_seconds"] = time.perf_counter() - began
             made["sampling_processor_seconds"] = time.process_time() - processor_began
-        comment = {"recipe": self._part(source), "metadata": metadata, "made": made}
+        comment = {"recipe": self._plan(source).identity(), "metadata": metadata, "made": made}
         write_archive(self._archive(source), members, json.dumps(comment, sort_keys=True).encode())
 
     def _ready(self, source: str) -> tuple[Generator, Plain]:
         """Return a source's generator, loaded from what its training saved, and how that went."""
-        recipe, generator, folder = self._recipe(source), self._generator(source), self._trained(source)
+        plan, folder = self._plan(source), self._trained(source)
+        generator, steps = plan.generator(), plan.training.steps
         made: Plain = {"device": self.device, "torch": torch.__version__}
-        if recipe.steps is not None:
-            self.report(f"{source}: training {recipe.generator} for {recipe.steps} steps in {folder}")
+        if steps is not None:
+            self.report(f"{source}: training {plan.training.generator} for {steps} steps in {folder}")
             try:
                 training.train(
                     generator,
-                    self._images(source),
+                    plan.images().to(self.device),
                     folder,
-                    steps=recipe.steps,
-                    seed=recipe.seed,
-                    settings=self._settings(source),
+                    steps=steps,
+                    seed=plan.seed,
+                    settings=plan.settings,
                     monitor=self.monitor,
                     every=self.every,
                 )
@@ -161,8 +170,9 @@ class DatasetBuilder:
 
     def _load(self, source: str, generator: Generator) -> None:
         """Load what was trained; a generator that is not trained here lies where its setting ``path`` says."""
-        if self._recipe(source).steps is None:
-            generator.load(Path(str(self._settings(source).get("path", ""))), device=self.device)
+        plan = self._plan(source)
+        if plan.training.steps is None:
+            generator.load(Path(str(plan.settings.get("path", ""))), device=self.device)
         else:
             training.load(generator, self._trained(source), device=self.device)
 
@@ -183,9 +193,10 @@ class DatasetBuilder:
         file = self._archive(source)
         if not file.exists():
             return False
-        expected, found = self._part(source), read_made(file)["recipe"]
+        plan = self._plan(source)
+        expected, found = plan.identity(), {"format": "png", "truncation": 1.0, **read_made(file)["recipe"]}
         if "settings" in found and "settings" in expected:  # one that was added since had its default then
-            defaults = resolved_settings(type(self._generator(source)), {})
+            defaults = resolved_settings(type(plan.generator()), {})
             found = {"apart": 1, **found, "settings": {**defaults, **found["settings"]}}
         if found != expected:
             raise UsageError(
@@ -204,62 +215,24 @@ class DatasetBuilder:
             )
 
     def _expect_images(self, sources: Sequence[str]) -> None:
-        """Raise, before hours are spent, if the pool is too small for what is to be made."""
-        for split, count in self._counts().items() if sources else ():
-            real_images(self.pool, split, count)
-            targets(self.pool, split, REAL, count)
+        """Raise, before hours are spent, if the pool is too small, or latents that there are not are to be scaled."""
+        for source in (REAL, *sources) if sources else ():
+            for split, count in self.recipe.counts(source).items():
+                if source == REAL:
+                    real_images(self.pool, split, count)
+                else:
+                    targets(self.pool, split, source, count)
+            if source != REAL:
+                self._plan(source).generator()
 
-    def _part(self, source: str) -> Plain:
-        """Return what of the recipe bears on a source."""
-        common = {
-            "source": source,
-            "side": self.recipe.side,
-            "images": self._counts(),
-            "pool": self.pool.identity,
-        }
-        if source == REAL:
-            return common
-        recipe, generator = self._recipe(source), self._generator(source)
-        return {
-            **common,
-            "surplus": self.recipe.surplus,
-            "apart": self.recipe.apart,
-            "generator": generator.name,
-            "version": generator.version,
-            "settings": self._settings(source),
-            "steps": recipe.steps,
-            "seed": recipe.seed,
-            "part": recipe.pool.model_dump() if recipe.pool else None,
-        }
-
-    def _metadata(self, source: str, generator: Generator) -> Metadata:
-        recipe = self._recipe(source)
-        numbers = {"steps": recipe.steps, "seed": recipe.seed} if recipe.steps else {}
-        part = {f"pool_{key}": value for key, value in recipe.pool.model_dump().items()} if recipe.pool else {}
-        return {**generator.metadata, "generator": recipe.generator, **numbers, **part}
-
-    def _recipe(self, source: str) -> Source:
-        return self.recipe.sources[source]
-
-    def _settings(self, source: str) -> dict[str, Setting]:
-        name, given = training.parse_generator(self._recipe(source).generator)
-        return resolved_settings(self.plugins.generator(name), given)
-
-    def _generator(self, source: str) -> Generator:
-        name, _ = training.parse_generator(self._recipe(source).generator)
-        return self.plugins.generator(name)(**self._settings(source))
-
-    def _images(self, source: str) -> Images:
-        return self.pool.part(self._recipe(source).pool).to(self.device)
-
-    def _counts(self) -> dict[str, int]:
-        return self.recipe.images.model_dump()
+    def _plan(self, source: str) -> SourcePlan:
+        return SourcePlan(self.recipe, self.pool, self.plugins, source)
 
     def _archive(self, source: str) -> Path:
         return self.folder / self.recipe.name / f"{source}{SUFFIX}"
 
     def _trained(self, source: str) -> Path:
-        return self.zoo / source
+        return self.zoo / (self.recipe.sources[source].weights_of or source)
 
 
 def read_made(file: Path) -> Plain:

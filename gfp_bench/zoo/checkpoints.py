@@ -1,18 +1,19 @@
 """The monitor of a training in the zoo: checkpoints that it goes on from, sheets of samples, and what it has cost."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
 import torch
+from torch import Tensor
 
 from gfp_bench.contracts.monitor import SILENT, Monitor
 from gfp_bench.contracts.settings import Setting
 from gfp_bench.contracts.state import State, load_state, save_state
 from gfp_bench.contracts.types import Images
 from gfp_bench.errors import RecordError, differences
-from gfp_bench.files import appearing
+from gfp_bench.files import appearing, sha256
 from gfp_bench.pictures import sheet
 
 _SHEETS_KEPT = 5
@@ -47,10 +48,15 @@ class Checkpoints(Monitor):
         self._began = self._kept = time.monotonic()
         self._processor_began = time.process_time()
         self._before: tuple[float, float] | None = (0.0, 0.0)  # spent by processes that were killed
+        self.weights: str | None = None  # sha256 of those that the training began with
 
     def progress(self, step: int, total: int, **values: float) -> None:
         self._step = step
         self._onward.progress(step, total, **values)
+
+    def begun(self, weights: Mapping[str, Tensor]) -> None:
+        content = (weights[name].detach().cpu().contiguous().numpy().tobytes() for name in sorted(weights))
+        self.weights = sha256(b"".join(content))
 
     def checkpoint(self, state: State) -> None:
         if time.monotonic() - self._kept >= self._every:
@@ -60,6 +66,7 @@ class Checkpoints(Monitor):
                 "record": self._record,
                 "step": self._step,  # the last that was reported: one less than the state's, as a rule
                 "spent": self.spent(),
+                "weights": self.weights,
             }
             save_state(self._path, kept)
             self._kept = time.monotonic()
@@ -77,6 +84,7 @@ class Checkpoints(Monitor):
                 raise RecordError(f"checkpoint {self._path} is of another training ({shown}); delete it and run again")
         spent = kept.get("spent")
         self._before = None if spent is None or None in spent else spent
+        self.weights = kept.get("weights")
         self._rng.set_state(kept["rng"])
         return kept["training"]
 

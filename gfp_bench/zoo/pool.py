@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,14 +15,19 @@ from gfp_bench.data import photographs
 from gfp_bench.data.dataset import Dataset, load_dataset
 from gfp_bench.data.photographs import Crops
 from gfp_bench.errors import UsageError
-from gfp_bench.zoo.recipe import PHOTOGRAPHS, Part
+from gfp_bench.files import sha256
+from gfp_bench.zoo.photographs import RULES, crops_of, read_table
+from gfp_bench.zoo.recipe import PHOTOGRAPHS, TABLE, Part
+
+EACH = 40  # crops of a photograph in a pool, at most
+EACH_SHIPPED = 6  # and in a split that no generator learns
 
 
 class Pool(ABC):
     """Real images of one side, those of different splits never the same.
 
     Attributes:
-        identity: What names its images: ``photographs``, or a dataset's name and digest.
+        identity: What names its images: ``photographs``, or the name and the digest of a table or a dataset.
         side: Height and width in pixels.
         shared_groups: Why groups may stand in several splits; empty where none does.
     """
@@ -56,34 +61,62 @@ class Pool(ABC):
         """Return the images that one generator learns from.
 
         Raises:
-            UsageError: If the pool has too few.
+            UsageError: If the pool has too few images or groups.
         """
-        images = self.crops.images
         if part is None:
+            return self.crops.images
+        rng = torch.Generator().manual_seed(part.seed)
+        images = self._of_groups(part.groups, rng)
+        if part.images is None:
             return images
         if part.images + part.replaced > len(images):
             raise UsageError(
                 f"pool {self.identity} has {len(images)} images, expected at least {part.images + part.replaced}: "
                 f"{part.images} and {part.replaced} that replace some; ask for fewer"
             )
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(part.seed))
+        order = torch.randperm(len(images), generator=rng)
         rows = order[: part.images].clone()
         rows[: part.replaced] = order[part.images : part.images + part.replaced]
         return images[rows]
 
+    def _of_groups(self, groups: tuple[int, int] | None, rng: torch.Generator) -> Images:
+        """Return the images of groups ``first`` to ``last``, less one, in an order that ``rng`` shuffles."""
+        if groups is None:
+            return self.crops.images
+        first, last = groups
+        names = sorted({*self.crops.groups})
+        if last > len(names):
+            raise UsageError(
+                f"pool {self.identity} has {len(names)} groups, expected at least {last} for "
+                f"groups = [{first}, {last}]; ask for fewer"
+            )
+        chosen = {names[place] for place in torch.randperm(len(names), generator=rng)[first:last].tolist()}
+        return self.crops.images[[row for row, group in enumerate(self.crops.groups) if group in chosen]]
 
-def find_pool(name: str, side: int | None = None, *, cache: Path | None = None, folders: Sequence[Path] = ()) -> Pool:
+
+def find_pool(
+    name: str,
+    side: int | None = None,
+    *,
+    cache: Path | None = None,
+    folders: Sequence[Path] = (),
+    licences: Collection[str] = (),
+) -> Pool:
     """Return the pool of a name.
 
     Args:
-        name: ``photographs``, or a dataset with a source ``real``.
+        name: ``photographs``, the path of a table of photographs, or a dataset with a source ``real``.
         side: Of the images; 64 for photographs and the dataset's own by default.
         cache: Where decoded images are kept.
         folders: Where to look for manifests, besides the built-in ones.
+        licences: Which a table may state besides those that may be shipped anyway.
 
     Raises:
-        UsageError: If there is no such dataset, or it has no real images of that side.
+        UsageError: If there is no such dataset, it has no real images of that side, or a table or one of its
+            photographs is not what it should be.
     """
+    if name.endswith(TABLE):
+        return _Tabled(Path(name), side or photographs.SIZE, licences)
     if name == PHOTOGRAPHS:
         return _Photographs(side or photographs.SIZE)
     return _Reals(load_dataset(name, cache=cache, folders=folders), side)
@@ -108,6 +141,33 @@ class _Photographs(Pool):
         each = math.ceil(n / len(photographs.PHOTOGRAPHS))
         found = photographs.crops(split, each, rng=rng, size=self.side)
         return found if len(found.images) == n else _drawn(found, n, rng, split)
+
+
+class _Tabled(Pool):
+    """Crops of the photographs of a table."""
+
+    def __init__(self, table: Path, side: int, licences: Collection[str]) -> None:
+        self._folder, self._photographs, self.side = table.parent, read_table(table, licences), side
+        self._found: dict[str, Crops] = {}
+        content = sorted((photograph.sha256, photograph.name, photograph.split) for photograph in self._photographs)
+        self.identity = f"{table.stem}@{sha256(repr((RULES, EACH, EACH_SHIPPED, content)).encode())}"
+
+    @cached_property
+    def crops(self) -> Crops:
+        return self._of("train", EACH)
+
+    def held_out(self, split: str, n: int, *, rng: torch.Generator) -> Crops:
+        return _drawn(self._of(split, EACH_SHIPPED), n, rng, f"split {split!r} of {self.identity}")
+
+    def _of(self, split: str, most: int) -> Crops:
+        if split not in self._found:
+            rows = [photograph for photograph in self._photographs if photograph.split == split]
+            if not rows:
+                raise UsageError(f"{self.identity} has no photograph in {split}, expected some; mend the table")
+            found = [crops_of(self._folder, photograph, self.side, most) for photograph in rows]
+            groups = tuple(group for crops in found for group in crops.groups)
+            self._found[split] = Crops(torch.cat([crops.images for crops in found]), groups)
+        return self._found[split]
 
 
 class _Reals(Pool):

@@ -24,18 +24,19 @@ from gfp_bench.errors import UsageError
 from gfp_bench.metrics.distances import nearest
 from gfp_bench.seeding import seed_of
 from gfp_bench.zoo.pool import Pool
+from gfp_bench.zoo.recipe import Format
 
 Sampler: TypeAlias = Callable[[int, int], Images]
 """Draws n images from a seed."""
 
-GROUP = rf"^{REAL}\.zip/[a-z]+/(.+)-[0-9]+\.png$"
+GROUP = rf"^{REAL}\.zip/[a-z]+/(.+)-[0-9]+\.(?:png|webp)$"
 """Finds a real image's group, its photograph, in its path; every other image is a group of its own."""
 
 THUMBNAIL = 8
 
 
-def real_members(pool: Pool, counts: Mapping[str, int]) -> dict[str, bytes]:
-    """Return the real images of all splits as PNG files by ``<split>/<group>-<number>.png``.
+def real_members(pool: Pool, counts: Mapping[str, int], kind: Format = "png") -> dict[str, bytes]:
+    """Return the real images of all splits as files by ``<split>/<group>-<number>.<kind>``.
 
     Raises:
         UsageError: If the pool has too few.
@@ -46,15 +47,22 @@ def real_members(pool: Pool, counts: Mapping[str, int]) -> dict[str, bytes]:
         seen: Counter[str] = Counter()
         for image, group in zip(images, groups, strict=True):
             plain = re.sub(r"[^A-Za-z0-9._+@-]", "_", group)
-            members[f"{split}/{plain}-{seen[plain]:02d}.png"] = png(image)
+            members[f"{split}/{plain}-{seen[plain]:02d}.{kind}"] = encoded(image, kind)
             seen[plain] += 1
     return members
 
 
 def generated_members(
-    source: str, sampler: Sampler, pool: Pool, counts: Mapping[str, int], *, surplus: int, apart: int = 1
+    source: str,
+    sampler: Sampler,
+    pool: Pool,
+    counts: Mapping[str, int],
+    *,
+    surplus: int,
+    apart: int = 1,
+    kind: Format = "png",
 ) -> dict[str, bytes]:
-    """Return the images of a generated source in all splits as PNG files by ``<split>/<number>.png``.
+    """Return the images of a generated source in all splits as files by ``<split>/<number>.<kind>``.
 
     All splits but train are chosen from one in ``apart`` of the samples, those farthest from the source's train images.
 
@@ -64,18 +72,18 @@ def generated_members(
     members: dict[str, bytes] = {}
     splits: dict[bytes, str] = {}
     train: Images | None = None
-    for split in ("train", *(split for split in counts if split != "train")):
+    for split in sorted(counts, key=lambda split: split != "train"):
         wanted, seed = targets(pool, split, source, counts[split]), seed_of("latents", source, split)
         chosen = matched(wanted, sampler, surplus=surplus, seed=seed, source=source, known=train, apart=apart)
-        train = chosen if train is None else train
+        train = chosen if split == "train" else train
         for number, image in enumerate(chosen):
-            content = png(image)
+            content = encoded(image, kind)
             if splits.setdefault(content, split) != split:
                 raise UsageError(
                     f"source {source!r} made the same image for {splits[content]} and {split}, expected none twice: it "
                     "has collapsed; train it longer or with another seed"
                 )
-            members[f"{split}/{number:03d}.png"] = content
+            members[f"{split}/{number:03d}.{kind}"] = content
     return members
 
 
@@ -134,10 +142,11 @@ def thumbnails(images: Images) -> Tensor:
     return F.adaptive_avg_pool2d(images.float(), THUMBNAIL).flatten(1)
 
 
-def png(image: Tensor) -> bytes:
-    """Return a (3, h, w) image as the bytes of a PNG file."""
+def encoded(image: Tensor, kind: Format) -> bytes:
+    """Return a (3, h, w) image as the bytes of a file that loses nothing of it."""
     buffer = BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(buffer, "PNG", optimize=True)
+    options = {"optimize": True} if kind == "png" else {"lossless": True, "quality": 100, "method": 6}
+    Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -25,7 +25,9 @@ _TRAINED = "trained.json"
 
 
 class Trained(TypedDict):
-    """How a training ended; the seconds are null where a part of it was not timed.
+    """How a training ended; ``weights`` is the sha256 of those it began with, null where nobody told.
+
+    The seconds are null where a part of it was not timed.
 
     On a processor without matrix units networks may train in another precision.
     """
@@ -37,6 +39,7 @@ class Trained(TypedDict):
     matrix_units: bool
     threads: int
     torch: str
+    weights: str | None
 
 
 def train(
@@ -203,6 +206,7 @@ def _end(folder: Path, steps: int, checkpoints: Checkpoints, device: torch.devic
         "matrix_units": has_matrix_units(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "weights": checkpoints.weights,
     }
     write_atomically(folder / _TRAINED, json.dumps(ended, indent=2).encode())
 

@@ -40,6 +40,7 @@ class BetaVAE(Generator):
     name = "beta_vae"
     paper = "Higgins et al., ICLR 2017"
     version = 1
+    truncation: float = 1.0
     metadata: ClassVar[dict[str, str]] = {
         "family": "vae",
         "loss": "evidence lower bound, gaussian, weighted divergence",
@@ -117,8 +118,8 @@ class BetaVAE(Generator):
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
         if self.gaussians is None:
-            return decode(self.network, torch.randn(n, self.latent, generator=rng))
-        return decode(self.network, mixture_latents(self.gaussians, n, rng))
+            return decode(self.network, self.truncation * torch.randn(n, self.latent, generator=rng))
+        return decode(self.network, self.truncation * mixture_latents(self.gaussians, n, rng))
 
     def save(self, folder: Path) -> None:
         save_network(folder, self.network, side=self.side, gaussians=self.gaussians)

@@ -1,10 +1,9 @@
-"""DRAGAN, narrow: the minimax game with a gradient penalty around real images, up-sampling by sub-pixel convolutions.
+"""DRAGAN, narrow: the minimax game with a gradient penalty around real images, for DCGAN's generator.
 
 Source: Kodali et al., "On convergence and stability of GANs", 2017, arXiv:1705.07215, section 2.3: the penalty
 lambda E[(|grad D(x + d)| - k)^2] with d from N(0, c I), lambda = c = 10 and k = 1.
-Differs from the paper: sub-pixel convolutions and not DCGAN's transposed ones, a fifth of DCGAN's width, batches of 32
-and not 64, bfloat16 where faster; samples come from averaged weights. Readings of ours: c is in 8-bit grey levels
-squared, D is taken before its sigmoid.
+Differs from the paper: a quarter of DCGAN's width, batches of 32 and not 64, bfloat16 where faster; samples come from
+averaged weights. Readings of ours: c is in 8-bit grey levels squared, D is taken before its sigmoid.
 """
 
 import math
@@ -16,8 +15,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from gfp_bench import Register, hookimpl
-from gfp_bench_generators._shared.gan import GAN, Score, slopes
-from gfp_bench_generators._shared.networks import channels, projection, tower
+from gfp_bench_generators._shared.dcgan import WORDS, DCGANGenerator, Upsampling, described
+from gfp_bench_generators._shared.gan import Score, slopes
+from gfp_bench_generators._shared.networks import tower
 
 
 @hookimpl
@@ -26,16 +26,16 @@ def register_generators(register: Register) -> None:
     register(DRAGAN)
 
 
-class DRAGAN(GAN):
+class DRAGAN(DCGANGenerator):
     """The discriminator is held to slopes of one near real images, so that the game has fewer false ends."""
 
     name = "dragan"
     paper = "arXiv:1705.07215"
-    version = 1
+    version = 2
     metadata: ClassVar[dict[str, str]] = {
         "family": "gan",
         "loss": "non-saturating, local gradient penalty",
-        "upsampling": "sub-pixel convolution 3x3",
+        "upsampling": WORDS["transposed"],
         "downsampling": "strided convolution 4x4",
         "normalisation": "batch",
         "nonlinearity": "tanh",
@@ -43,18 +43,18 @@ class DRAGAN(GAN):
     }
     critic_name = "discriminator"
     betas = (0.5, 0.999)
-    deviations = (0.02, 0.02)
     reuses_fakes = True
 
     def __init__(
         self,
-        width: Annotated[int, "channels at half the image's side", Ge(1)] = 24,
+        width: Annotated[int, "channels at half the image's side; DCGAN's is 128", Ge(1)] = 32,
         discriminator_width: Annotated[int, "channels at half the image's side, in the discriminator", Ge(1)] = 16,
-        latent: Annotated[int, "standard normal values that an image is made of", Ge(1)] = 100,
+        latent: Annotated[int, "uniform values in [-1, 1] that an image is made of", Ge(1)] = 100,
         batch: Annotated[int, "images per step; the paper's is 64", Ge(1)] = 32,
         rate: Annotated[float, "Adam's learning rate, for both networks", Ge(0)] = 0.0002,
         penalty: Annotated[float, "the weight lambda of the gradient penalty", Ge(0)] = 10.0,
         variance: Annotated[float, "that of the noise around real images, c, in grey levels squared", Ge(0)] = 10.0,
+        upsampling: Upsampling = "transposed",
     ) -> None:
         self.width = width
         self.discriminator_width = discriminator_width
@@ -63,14 +63,8 @@ class DRAGAN(GAN):
         self.rate = rate
         self.penalty = penalty
         self.variance = variance
-
-    def build(self, side: int) -> nn.Sequential:
-        widths = channels(side, self.width)
-        layers = projection(self.latent, widths[0])
-        for before, after in zip(widths, [*widths[1:], 3], strict=True):
-            doubling = [nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
-            layers += [nn.BatchNorm2d(before), nn.ReLU(), *doubling]
-        return nn.Sequential(*layers, nn.Tanh())
+        self.upsampling = upsampling
+        self.metadata = described(self.metadata, upsampling)  # type: ignore[misc]  # this one's own
 
     def build_critic(self, side: int) -> nn.Sequential:
         return tower(side, self.discriminator_width, 1, norm=True)

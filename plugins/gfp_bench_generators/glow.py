@@ -37,6 +37,7 @@ class Glow(OneNetwork):
     name = "glow"
     paper = "arXiv:1807.03039"
     version = 1
+    truncation: float = 1.0
     metadata: ClassVar[dict[str, str]] = {
         "family": "flow",
         "loss": "likelihood",
@@ -80,7 +81,7 @@ class Glow(OneNetwork):
             return {"bits": descend(optimiser, bits)}
 
         def preview(averaged: Flow) -> Images:
-            return self._draw(averaged, 16, torch.Generator().manual_seed(0))
+            return self._draw(averaged, 16, torch.Generator().manual_seed(0), self.temperature)
 
         self.network = train(
             update,
@@ -95,16 +96,16 @@ class Glow(OneNetwork):
         ).eval()
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        return self._draw(self.network, n, rng)
+        return self._draw(self.network, n, rng, self.temperature * self.truncation)
 
     def build(self, side: int) -> "Flow":
         """Return the untrained flow, its normalisations not yet set."""
         return Flow(side, self.width, self.depth)
 
-    def _draw(self, flow: nn.Module, n: int, rng: torch.Generator) -> Images:
+    def _draw(self, flow: nn.Module, n: int, rng: torch.Generator, temperature: float) -> Images:
         sizes = [min(_BATCH, n - start) for start in range(0, n, _BATCH)]
         latents = (torch.randn(size, 3 * self.side**2, generator=rng) for size in sizes)
-        return torch.cat([decode(flow, part * self.temperature) for part in latents])
+        return torch.cat([decode(flow, part * temperature) for part in latents])
 
 
 class Flow(nn.Module):

@@ -33,6 +33,7 @@ class VAE(Generator):
     name = "vae"
     paper = "arXiv:1312.6114"
     version = 1
+    truncation: float = 1.0
     metadata: ClassVar[dict[str, str]] = {
         "family": "vae",
         "loss": "evidence lower bound, gaussian",
@@ -89,7 +90,8 @@ class VAE(Generator):
         self.weights, self.means, self.factors = fit_mixture(averaged["encoder"], pool, self.mixture, rng)
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        return decode(self.network, mixture_latents((self.weights, self.means, self.factors), n, rng))
+        mixture = self.weights, self.means, self.factors
+        return decode(self.network, self.truncation * mixture_latents(mixture, n, rng))
 
     def save(self, folder: Path) -> None:
         mixture = {"weights": self.weights, "means": self.means, "factors": self.factors}

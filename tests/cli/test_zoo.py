@@ -13,6 +13,7 @@ from PIL import Image
 from places import SUPPORT
 
 from gfp_bench.data.manifest import Manifest
+from gfp_bench.files import sha256
 
 Call: TypeAlias = Callable[..., tuple[int, str, str]]
 DICE = str(SUPPORT / "dice.py")
@@ -118,6 +119,21 @@ def test_diverged_training_is_one_line(cli: Call) -> None:
     assert code == 1
     told = "gfp-bench: training diverged at step 2; one keeps nothing of it, as no checkpoint was due yet"
     assert err.splitlines()[-1] == told
+
+
+def test_table_of_photographs_is_a_pool_if_its_licences_allow_it(cli: Call) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    digest = sha256(Path("noise.png").read_bytes())
+    Path("table.csv").write_text(
+        f"file,split,author,licence,origin,sha256\nnoise.png,train,us,GFDL,drawn,{digest}\n", encoding="utf-8"
+    )
+    asked = ("zoo", "train", "dice", "--out", "one", "--steps", "3", "--size", "8", "--plugin", DICE)
+    code, _, err = cli(*asked, "--pool", "table.csv")
+    assert code == 2
+    assert "noise.png has the licence 'GFDL', expected one of CC-BY-2.0" in err
+    assert not Path("one").exists()
+    assert cli(*asked, "--pool", "table.csv", "--allow-licence", "GFDL")[:2] == (0, "one\n")
 
 
 def test_size_that_a_pool_does_not_have_is_exit_2(cli: Call) -> None:

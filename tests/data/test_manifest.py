@@ -222,6 +222,27 @@ def test_index_that_breaks_a_rule_is_neither_written_nor_read(tmp_path: Path, ch
     assert "dataset 'toy'" in str(caught.value)
 
 
+def test_probes_are_in_test_alone_and_of_a_learnt_family(tmp_path: Path) -> None:
+    index = index_of()
+    twin = index[(index["source"] == "gan") & (index["split"] == "test")].copy()
+    for column in ("id", "path", "sha256", "group"):
+        twin[column] = [sha256(f"{value} again".encode()).hexdigest() for value in twin[column]]
+    both = pd.concat([index, twin.assign(source="gan-1")], ignore_index=True)
+    known = {"gan": {"family": "gan"}, "real": {}}
+    manifest = write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {"probe_of": "gan"}})
+    assert manifest.probes == ("gan-1",)
+    assert len(read_index(manifest)) == len(both)
+    assert write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {"unseen": True}}).probes == ("gan-1",)
+    for family in ("gam", "gan-1"):
+        with pytest.raises(DatasetError, match=f"probe 'gan-1' is of the family '{family}', which is no"):
+            write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {"probe_of": family}})
+    with pytest.raises(DatasetError, match="'gan-1' has 0 images in split 'train', expected at least 2"):
+        write(tmp_path / "toy.toml", both, sources={**known, "gan-1": {}})
+    learnt = both.assign(split=both["split"].where(both["source"] != "gan-1", "val"))
+    with pytest.raises(DatasetError, match=r"probe 'gan-1' has 2 images in split 'val', expected none"):
+        write(tmp_path / "toy.toml", learnt, sources={**known, "gan-1": {"probe_of": "gan"}})
+
+
 def parquet(index: pd.DataFrame) -> bytes:
     content: bytes = index.to_parquet(index=False)  # pandas' own writer
     return content

@@ -25,7 +25,8 @@ _SMALL: dict[str, dict[str, Any]] = {
     "lsgan": {"latent": 3, "discriminator_width": 4},
     "dragan": {"latent": 3, "discriminator_width": 4},
     "sngan": {"latent": 3, "discriminator_width": 4, "critic_steps": 2},
-    "wgan_gp": {"latent": 3, "critic_steps": 2},
+    "wgan_gp": {"latent": 3, "critic_width": 4, "critic_steps": 2},
+    "wgan_lp": {"latent": 3, "critic_width": 4, "critic_steps": 2},
     "cramergan": {"latent": 3, "critic_width": 4, "critic_steps": 2, "features": 5},
     "mmdgan": {"latent": 3, "critic_width": 4, "critic_steps": 2, "features": 5},
 }

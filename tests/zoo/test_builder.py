@@ -8,20 +8,23 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
 from dice import Dice
+from PIL import Image
 from places import SUPPORT
 
-from gfp_bench import Generator
+from gfp_bench import Generator, Images
 from gfp_bench.data.archives import read_comment, write_archive
 from gfp_bench.data.dataset import load_dataset
 from gfp_bench.data.manifest import Manifest, read_index, read_manifest
 from gfp_bench.errors import DatasetError, GfpBenchError, UsageError
 from gfp_bench.files import claimed
 from gfp_bench.registry.discovery import load_plugins
+from gfp_bench.seeding import seed_of
 from gfp_bench.zoo import training
 from gfp_bench.zoo.builder import DatasetBuilder, read_made
 from gfp_bench.zoo.pool import find_pool
@@ -29,7 +32,7 @@ from gfp_bench.zoo.recipe import Recipe
 
 DICE = SUPPORT / "dice.py"
 SOURCES = {
-    "one": {"generator": "dice", "steps": 5},
+    "one": {"generator": "dice", "steps": 5, "seed": 0},
     "two": {"generator": "dice[patience=0.0]", "steps": 5, "seed": 1, "pool": {"images": 8, "replaced": 4}},
 }
 
@@ -131,6 +134,7 @@ def test_how_a_source_was_made_stands_in_its_archive_and_in_no_digest(
         "matrix_units",
         "threads",
         "torch",
+        "weights",
         "sampling_seconds",
         "sampling_processor_seconds",
     }
@@ -154,7 +158,7 @@ def test_samples_come_from_the_source_s_own_streams_and_training(builder: Datase
 
 def test_folder_that_zoo_train_filled_is_taken(builder: DatasetBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     training.train(
-        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._settings("one")
+        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._plan("one").settings
     )
     monkeypatch.setattr(generator(builder), "train", lambda *given, **named: pytest.fail("trained again"))
     builder.run(["one"])
@@ -194,9 +198,12 @@ def test_parts_of_a_build_make_the_whole(
             r"archive \S+one.zip was not made as recipe 'dices' says now: surplus 2, expected 3; delete it",
         ),
         ({"apart": 2}, r"one.zip was not made as recipe 'dices' says now: apart 1, expected 2"),
-        ({"sources": {**SOURCES, "one": {"generator": "dice", "steps": 6}}}, r"one.zip .*: steps 5, expected 6"),
         (
-            {"sources": {**SOURCES, "one": {"generator": "dice[burst=9]", "steps": 5}}},
+            {"sources": {**SOURCES, "one": {"generator": "dice", "steps": 6, "seed": 0}}},
+            r"one.zip .*: steps 5, expected 6",
+        ),
+        (
+            {"sources": {**SOURCES, "one": {"generator": "dice[burst=9]", "steps": 5, "seed": 0}}},
             r"settings: burst 0, expected 9; delete",
         ),
         ({"images": {"train": 6, "val": 2, "test": 2}}, r"real.zip .*: images: test 3, expected 2; delete"),
@@ -338,7 +345,7 @@ def test_estimates_count_what_is_left_and_leave_nothing(builder: DatasetBuilder)
     assert not builder.folder.exists()
     assert not builder.zoo.exists()
     training.train(
-        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._settings("one")
+        Dice(), builder.pool.part(None), builder.zoo / "one", steps=5, seed=0, settings=builder._plan("one").settings
     )
     assert next(iter(builder.estimates(["one"]))).steps == 0
 
@@ -354,6 +361,88 @@ def test_generator_that_comes_trained_is_sampled_from_its_path(builder: DatasetB
     builder.run(["ready"])
     assert not (builder.zoo / "ready").exists()
     assert read_made(builder.folder / "dices" / "ready.zip")["recipe"]["steps"] is None
+
+
+def test_probes_have_test_images_and_trainings_of_their_own(builder: DatasetBuilder) -> None:
+    sources = {"one": {"generator": "dice", "steps": 5}, "one-1": {"probe_of": "one"}}
+    builder = replace(builder, recipe=recipe(sources=sources, real={"train": 3, "val": 2, "test": 4}))
+    manifest = builder.run(builder.pending())
+    assert manifest is not None
+    counts = read_index(manifest).groupby(["source", "split"]).size().to_dict()
+    assert counts == {
+        ("real", "train"): 3,
+        ("real", "val"): 2,
+        ("real", "test"): 4,
+        ("one", "train"): 6,
+        ("one", "val"): 2,
+        ("one", "test"): 3,
+        ("one-1", "test"): 3,
+    }
+    seeds = [training.read_record(builder.zoo / name)["seed"] for name in ("one", "one-1")]
+    assert seeds == [seed_of("training", "one", "0"), seed_of("training", "one", "1")]
+    assert manifest.sources["one-1"] == {
+        "family": "dice",
+        "generator": "dice",
+        "steps": 5,
+        "seed": seeds[1],
+        "probe_of": "one",
+        "instance": 1,
+    }
+    found = members(builder)
+    assert not {*found["one"].values()} & {*found["one-1"].values()}
+
+
+def test_sources_of_one_training_draw_latents_of_their_own(builder: DatasetBuilder) -> None:
+    sources = {**SOURCES, "again": {"weights_of": "one"}}
+    builder = replace(builder, recipe=recipe(sources=sources))
+    manifest = builder.run(builder.pending())
+    assert manifest is not None
+    assert {folder.name for folder in builder.zoo.iterdir()} == {"one", "two"}
+    found = members(builder)
+    assert not {*found["one"].values()} & {*found["again"].values()}
+    assert manifest.sources["again"] == {**manifest.sources["one"], "weights_of": "one"}
+
+
+def test_images_are_webp_where_the_recipe_says_so(builder: DatasetBuilder, tmp_path: Path) -> None:
+    other = elsewhere(builder, tmp_path / "webp", recipe=recipe(format="webp"))
+    builder.run(["one", "real"]), other.run(["one", "real"])
+    plain, small = members(builder), members(other)
+    assert {name: [Path(member).stem for member in plain[name]] for name in plain} == {
+        name: [Path(member).stem for member in small[name]] for name in small
+    }
+    for before, after in zip(plain["one"].values(), small["one"].values(), strict=True):
+        opened = [Image.open(BytesIO(content)) for content in (before, after)]
+        assert [image.format for image in opened] == ["PNG", "WEBP"]
+        assert opened[0].tobytes() == opened[1].convert("RGB").tobytes()
+    with pytest.raises(UsageError, match=r"was not made as recipe 'dices' says now: format webp, expected png"):
+        replace(builder, folder=other.folder).pending()
+
+
+def test_truncation_that_a_generator_does_not_have_is_told_before_any_training(builder: DatasetBuilder) -> None:
+    sources = {"one": {"generator": "dice", "steps": 5, "truncation": 0.5}}
+    with pytest.raises(
+        UsageError, match=r"source 'one' has truncation = 0.5, but generator 'dice' has no latents that could be scaled"
+    ):
+        replace(builder, recipe=recipe(sources=sources)).run(["one"])
+    assert not builder.zoo.exists()
+    assert not builder.folder.exists()
+
+
+def test_truncation_reaches_the_samples(builder: DatasetBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator(builder), "truncation", 1.0)
+    drawn, plain = [], generator(builder).sample
+
+    def noted(dice: Dice, n: int, *, rng: torch.Generator) -> Images:
+        drawn.append(dice.truncation)
+        return plain(dice, n, rng=rng)
+
+    monkeypatch.setattr(generator(builder), "sample", noted)
+    sources = {"one": {"generator": "dice", "steps": 5}, "half": {"weights_of": "one", "truncation": 0.5}}
+    builder = replace(builder, recipe=recipe(sources=sources))
+    manifest = builder.run(builder.pending())
+    assert manifest is not None
+    assert drawn == [1, 1, 1, 0.5, 0.5, 0.5]
+    assert manifest.sources["half"]["truncation"] == 0.5
 
 
 def child(builder: DatasetBuilder, kill_at: int) -> None:

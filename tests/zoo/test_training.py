@@ -155,6 +155,7 @@ def test_time_of_a_training_counts_its_parts(tmp_path: Path, monkeypatch: pytest
         "matrix_units": has_matrix_units(),
         "threads": 1,
         "torch": torch.__version__,
+        "weights": None,
     }
     assert training.steps_done(tmp_path) == 6
 

@@ -47,6 +47,7 @@ class GAN(OneNetwork):
     batch: int
     rate: float
     critic_steps: int = 1
+    truncation: float = 1.0
 
     @abstractmethod
     def build(self, side: int) -> nn.Sequential:
@@ -109,7 +110,7 @@ class GAN(OneNetwork):
         self.network = self._settled(averaged, pool, rng, "end")
 
     def sample(self, n: int, *, rng: torch.Generator) -> Images:
-        return decode(self.network, self._latents(n, rng))
+        return decode(self.network, self.truncation * self._latents(n, rng))
 
     def load(self, folder: Path, *, device: torch.device | str = "cpu") -> None:
         self.network, state = load_network(folder, lambda side: channels_last(self.build(side)), device)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gfp_bench import Images, Monitor, State, UsageError
@@ -31,6 +31,9 @@ class Stage(Monitor):
 
     def restored(self) -> State:
         return self._state
+
+    def begun(self, weights: Mapping[str, Tensor]) -> None:
+        self._onward.begun(weights)
 
     def preview(self, step: int, draw: Callable[[], Images]) -> None:
         self._onward.preview(step, draw)

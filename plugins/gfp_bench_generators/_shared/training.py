@@ -60,6 +60,8 @@ def train(
     averaged = copy.deepcopy(generator)
     parts = {**parts, "generator": generator, "averaged": averaged}
     state = monitor.restored()
+    if state is None and not after:
+        monitor.begun(generator.state_dict())
     done: int = after if state is None else _restored(parts, state)
     if done > steps:
         raise UsageError(f"the training is at step {done}, beyond the {steps} asked for; take another folder")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,32 @@ def test_none_is_left_out() -> None:
 def test_a_generator_keeps_the_contract(name: str, settings: dict[str, Any]) -> None:
     findings = check_generator(load_plugins().generator(name), tiny_settings(name, **settings), POOL)
     assert [finding for finding in findings if not finding.passed] == []
+
+
+@every_generator
+def test_truncation_scales_latents_where_there_are_some(name: str) -> None:
+    generator = tiny(name)
+    if generator.truncation is None:
+        assert name in {"ddpm", "ncsnpp", "progan", "vq_vae"}
+        return
+    generator.train(noise_pool(), steps=2, rng=seeded())
+    whole, again = generator.sample(12, rng=seeded(1)), generator.sample(12, rng=seeded(1))
+    generator.truncation = 1e-6
+    near = generator.sample(12, rng=seeded(1))
+    assert torch.equal(whole, again)
+    assert (near.int() - near[:1].int()).abs().max() <= 1  # all are the image of no latent
+    assert (whole.int() - whole[:1].int()).abs().max() > 1
+
+
+@every_generator
+def test_a_training_tells_the_weights_that_it_starts_from(name: str, tmp_path: Path) -> None:
+    ends = []
+    for folder, seed in (("one", 1), ("same", 1), ("two", 2)):
+        training.train(tiny(name), noise_pool(), tmp_path / folder, steps=1, seed=seed, sheets=0)
+        ends.append(training.trained(tmp_path / folder))
+    one, same, two = (end and end["weights"] for end in ends)
+    assert one == same != two
+    assert re.fullmatch("[0-9a-f]{64}", str(one))
 
 
 @every_generator

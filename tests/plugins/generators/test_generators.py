@@ -19,6 +19,7 @@ from gfp_bench import Generator, Images, UsageError
 from gfp_bench.contracts.monitor import Monitor
 from gfp_bench_generators import cramergan, dragan, mmdgan, vae
 from gfp_bench_generators._shared import training
+from gfp_bench_generators._shared.dcgan import WORDS
 from gfp_bench_generators._shared.gan import GAN, between, slopes
 from gfp_bench_generators._shared.networks import Residual, channels, fresh, tower
 from gfp_bench_generators._shared.sampling import decode
@@ -30,9 +31,11 @@ from gfp_bench_generators.mmdgan import MMDGAN
 from gfp_bench_generators.sngan import SNGAN, SpectralConv2d
 from gfp_bench_generators.vae import VAE
 from gfp_bench_generators.wgan_gp import WGANGP
+from gfp_bench_generators.wgan_lp import WGANLP
 
-GANS = [DCGAN, WGANGP, LSGAN, DRAGAN, SNGAN, CramerGAN, MMDGAN]
-UPSAMPLERS = ["transposed", "nearest", "bilinear", "subpixel"]
+SHARING = [DCGAN, LSGAN, DRAGAN, WGANGP, WGANLP]
+GANS = [*SHARING, SNGAN, CramerGAN, MMDGAN]
+UPSAMPLERS = list(WORDS)
 
 
 every_gan = pytest.mark.parametrize("cls", GANS)
@@ -65,10 +68,29 @@ def test_loss_alone_shows_divergence(pool: Tensor) -> None:
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLERS)
-def test_metadata_of_dcgan_follow_its_setting(upsampling: str) -> None:
-    generator = DCGAN(width=4, upsampling=upsampling)
-    assert generator.metadata == {**DCGAN.metadata, "upsampling": upsamplers(generator.build(16))}
-    assert DCGAN.metadata["upsampling"] == "transposed convolution 4x4"
+@pytest.mark.parametrize("cls", SHARING)
+def test_metadata_follow_the_up_sampler(cls: type[GAN], upsampling: str) -> None:
+    generator = cls(width=4, upsampling=upsampling)
+    assert generator.metadata == {**cls.metadata, "upsampling": upsamplers(generator.build(16))}
+    assert cls.metadata["upsampling"] == "transposed convolution 4x4"
+
+
+def test_five_gans_share_a_generator_and_differ_in_their_loss() -> None:
+    networks = {str(cls().build(64)) for cls in SHARING}
+    assert len(networks) == 1
+    assert {type(layer) for layer in DCGAN().build(64).modules() if hasattr(layer, "stride")} == {nn.ConvTranspose2d}
+    first = [fresh(cls().build(16), seeded(), cls.deviations[0]).state_dict() for cls in SHARING]
+    assert all(torch.equal(first[0][name], weights[name]) for weights in first for name in weights)  # of one law
+    assert all(torch.equal(cls()._latents(3, seeded()), DCGAN()._latents(3, seeded())) for cls in SHARING)
+    real, fake = real_and_fake()
+    losses = {cls.name: cls().critic_loss(curved, real, fake, seeded()).item() for cls in SHARING}
+    assert len(set(losses.values())) == len(SHARING)
+    assert len({cls.metadata["loss"] for cls in SHARING}) == len(SHARING)
+
+
+def curved(images: Tensor) -> Tensor:
+    """A critic whose slopes are below one."""
+    return images.square().flatten(1).mean(dim=1, keepdim=True)
 
 
 @every_generator
@@ -104,7 +126,8 @@ def upsamplers(network: nn.Module) -> str:
 
 
 def test_upsamplers_of_dcgan_have_equally_many_weights() -> None:
-    counts = [sum(part.numel() for part in DCGAN(upsampling=kind).build(64).parameters()) for kind in UPSAMPLERS]
+    alike = [kind for kind in UPSAMPLERS if not kind.endswith("3")]
+    counts = [sum(part.numel() for part in DCGAN(upsampling=kind).build(64).parameters()) for kind in alike]
     assert max(counts) - min(counts) == 9  # a sub-pixel convolution to 3 channels has 12 biases
 
 
@@ -120,7 +143,7 @@ def test_settings_that_cannot_be_are_refused(cls: type[GAN], setting: str, value
 
 def test_checkpoint_of_other_shapes_is_refused(pool: Images) -> None:
     keeper = Watcher(looks=False)
-    tiny("lsgan").train(pool, steps=1, rng=seeded(), monitor=keeper)
+    tiny("sngan").train(pool, steps=1, rng=seeded(), monitor=keeper)
     with pytest.raises(UsageError, match=r"checkpoint does not fit \((?s:.*)discriminator_optimiser, generator"):
         tiny("dcgan").train(pool, steps=2, rng=seeded(), monitor=keeper)
 
@@ -217,6 +240,16 @@ def test_wasserstein_losses_of_a_linear_critic() -> None:
     loss = WGANGP(penalty=3.0).critic_loss(critic, real, fake, seeded())
     assert loss.item() == pytest.approx(values[1] - values[0] + 3 * (critic.norm - 1) ** 2, rel=1e-4)
     assert WGANGP().generator_loss(critic, real, fake).item() == pytest.approx(-values[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.5, 4.0])
+def test_only_slopes_above_one_cost_wgan_lp(factor: float) -> None:
+    critic, (real, fake) = Linear(), real_and_fake()
+    critic.direction = critic.direction / critic.norm * factor
+    values = [(images.flatten(1).numpy() @ critic.direction.numpy()).mean() for images in (real, fake)]
+    loss = WGANLP(penalty=3.0).critic_loss(critic, real, fake, seeded())
+    assert loss.item() == pytest.approx(values[1] - values[0] + 3 * max(0, factor - 1) ** 2, rel=1e-4)
+    assert WGANLP().generator_loss(critic, real, fake).item() == pytest.approx(-values[1], rel=1e-4)
 
 
 def mean_value(images: Tensor) -> Tensor:
