@@ -53,10 +53,16 @@ def board_of(plan: Plan, manifests: Mapping[str, Manifest], store: Records, rema
         rederive=command(plan, store.told),
         ladders=plan.protocol.ladders,
         figure=f"{plan.name}.png",
-        remarks=(*remarks, *_few_seeds(plan), *_others(plan, store.tried(plan))),
+        remarks=(*remarks, *_canaries(store.canaries(plan)), *_few_seeds(plan), *_others(plan, store.tried(plan))),
         notes={cell.name: cell.attack.note for trial in plan.trials for cell in trial.cells if cell.attack},
         leakage=manifest.allowed_leakage,
     )
+
+
+def _canaries(told: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield what the canary said of the rows that gfp-bench does not bring."""
+    for title, sentences in told.items():
+        yield f"`{title}`, a plugin of others: {'; '.join(sentences)}."
 
 
 def command(plan: Plan, told: Callable[[Path], str]) -> str:

@@ -80,6 +80,7 @@ def publish(
     *,
     replace: bool = False,
     remarks: Sequence[str] = (),
+    canaries: Mapping[str, Sequence[str]] | None = None,
 ) -> Publication:
     """Copy a plan's records into ``folder`` with what their numbers can be derived from, and write its board there.
 
@@ -90,6 +91,7 @@ def publish(
         folder: That of published boards.
         replace: Whether what is published may be lost.
         remarks: What else the board has to say.
+        canaries: By row's title what the canary said, of rows that gfp-bench does not bring.
 
     Raises:
         UsageError: If the plan has a limit or cells that were not run, something published would be lost, or another
@@ -113,7 +115,8 @@ def publish(
         made = _fresh(folder / RECORDS / f".{plan.name}.made")
         boards = made / "boards"
         (boards / RECORDS / plan.name).mkdir(parents=True)
-        write_records(plan, kept, _spent(plan, store), tried, boards / RECORDS / plan.name, folder)
+        sung = {**store.canaries(plan), **(canaries or {})}
+        write_records(plan, kept, _spent(plan, store), tried, sung, boards / RECORDS / plan.name, folder)
         _derive(made, plan.name, folder, manifests, remarks)
         _commit(folder, plan.name)
     return Publication(folder / f"{plan.name}.md", told)
@@ -359,6 +362,10 @@ class Together:
     def tried(self, plan: Plan) -> Tried:
         """Return what either knows was tried."""
         return _union(self.published.tried(plan), self.store.tried(plan))
+
+    def canaries(self, plan: Plan) -> Mapping[str, tuple[str, ...]]:
+        """Return what the board says of canaries."""
+        return self.published.canaries(plan)
 
     def told(self, path: Path) -> str:
         """Return a path as the published board names it."""

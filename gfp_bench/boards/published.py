@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, replace
 from functools import cached_property
 from itertools import groupby
@@ -50,6 +50,7 @@ class _Board(Document):
     rows: tuple[Row, ...]
     files: dict[Annotated[str, StringConstraints(pattern=_FILE)], Key]
     tried: dict[str, dict[str, tuple[int, ...]]]
+    canaries: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class _Line(Document):
@@ -138,6 +139,10 @@ class Published:
     def tried(self, plan: Plan) -> Tried:
         """Return the settings and seeds that there were records of when the board was published."""
         return self._board.tried
+
+    def canaries(self, plan: Plan) -> Mapping[str, tuple[str, ...]]:
+        """Return what the canary said of each row that gfp-bench does not bring, when the board was published."""
+        return self._board.canaries
 
     def told(self, path: Path) -> str:
         """Return a path from the folder that holds the folder of boards."""
@@ -277,6 +282,7 @@ def write_records(
     kept: Mapping[str, tuple[Record, Mapping[str, NDArray[Any]]] | Failed],
     timings: Mapping[str, Any],
     tried: Tried,
+    canaries: Mapping[str, Sequence[str]],
     root: Path,
     boards: Path,
 ) -> None:
@@ -287,6 +293,7 @@ def write_records(
         kept: By cell's key its record and what is kept of its images, or why it failed.
         timings: By trial's key what it has cost.
         tried: The settings and seeds that there are records of.
+        canaries: By row's title what the canary said, of rows that gfp-bench does not bring.
         root: The folder.
         boards: The folder of boards, from which paths are told.
     """  # fmt: skip
@@ -321,6 +328,7 @@ def write_records(
         "attacks": {label: asdict(attack) for label, attack in attacks.items()},
         "rows": [_lean(row) for row in plan.rows],
         "tried": tried,
+        **({"canaries": {title: list(told) for title, told in canaries.items()}} if canaries else {}),
         "files": files,
     }
     if timings:

@@ -109,10 +109,24 @@ def publish(
         store = publication.Together(published, folder)
     plan = named_only(plan, manifests)
     remarks = stale_rows(plan, manifests, plugins)
-    done = publication.publish(plan, manifests, store, boards, replace=replace, remarks=remarks)
+    canaries = _canaries(plan, plugins, folder.root)
+    done = publication.publish(plan, manifests, store, boards, replace=replace, remarks=remarks, canaries=canaries)
     for sentence in done.told or (("nothing is added",) if add else ()):
         tell(sentence)
     say(str(done.path))
+
+
+def _canaries(plan: "Plan", plugins: "Plugins", folder: Path) -> dict[str, list[str]]:
+    """Return what the canary said of each row whose plugin gfp-bench does not bring, also if it was never asked."""
+    from gfp_bench.engine.canary import plugin_digest, read_canary, told
+
+    found = {}
+    for row in plan.rows:
+        if row.method in plugins.methods and plugins.sources(row.method, row.settings):
+            code = plugin_digest(plugins, row.method, row.settings)
+            canary = read_canary(folder, row.method, row.settings, code, plan.digest)
+            found[row.title] = told(canary) if canary else ["no canary was run on this dataset"]
+    return found
 
 
 @app.command()

@@ -133,6 +133,9 @@ class Records(Protocol):
     def tried(self, plan: Plan) -> Tried:
         """Return the settings and seeds of a plan's methods that there are records of."""
 
+    def canaries(self, plan: Plan) -> Mapping[str, tuple[str, ...]]:
+        """Return by row's title what the canary said of a plugin that gfp-bench does not bring, a sentence each."""
+
     def told(self, path: Path) -> str:
         """Return a path as the command of a board names it."""
 
@@ -327,6 +330,10 @@ class Store:
             method: {settings: tuple(sorted(seeds)) for settings, seeds in by_settings.items()}
             for method, by_settings in found.items()
         }
+
+    def canaries(self, plan: Plan) -> Mapping[str, tuple[str, ...]]:
+        """Return nothing: whose plugin it is, and so which canary is meant, is looked up when a board is published."""
+        return {}
 
     def told(self, path: Path) -> str:
         """Return a path from the folder that this one lies in, if it lies there too, else as it is."""

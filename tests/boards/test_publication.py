@@ -151,6 +151,18 @@ def test_a_row_and_a_seed_are_added(
     assert {line.replace(" ", "") for line in lines} <= now
 
 
+def test_what_the_canary_said_stands_on_the_board(
+    plan: Plan, toy: Manifest, store: Store, plugins: Plugins, tmp_path: Path
+) -> None:
+    folder, said = tmp_path / "boards", {"knn": ["train labels dealt per image: at chance"]}
+    board = publication.publish(plan, {toy.name: toy}, store, folder, canaries=said).path
+    sentence = "- `knn`, a plugin of others: train labels dealt per image: at chance."
+    assert sentence in board.read_text().splitlines()
+    assert wrong(board, toy, plugins) == ()
+    publication.rewrite(folder, NAME, {toy.name: toy})
+    assert sentence in board.read_text().splitlines(), "it is kept with the records"
+
+
 def test_an_attack_is_added_and_what_is_published_counts_as_done(
     toy: Manifest, plugins: Plugins, tmp_path: Path
 ) -> None:
