@@ -5,7 +5,7 @@ import re
 _LONGEST = 300  # characters
 _LIKE = str.maketrans({"`": "'", "<": "\u2039", ">": "\u203a"})  # what closes our inline code, and what opens HTML
 _MARKS = str.maketrans({"*": "\u2217", "~": "\u223c", "[": "(", "]": ")", "$": "\uff04"})
-_EDGE = re.compile(r"(?<!\w)_|_(?!\w)")  # inside a word Markdown leaves it alone
+_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside a word Markdown leaves it alone
 _FORMULA = "=+-@"  # at which a spreadsheet begins to compute
 
 

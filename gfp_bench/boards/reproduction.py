@@ -12,7 +12,7 @@ from gfp_bench.contracts.task import Kept, Measure, Outcome
 from gfp_bench.data.manifest import Manifest
 from gfp_bench.engine.outcomes import Truth, outcomes
 from gfp_bench.engine.plan import Cell, Plan, Row, Trial, digest
-from gfp_bench.engine.records import Record, Store
+from gfp_bench.engine.records import Record, Records
 from gfp_bench.errors import UsageError
 
 ANSWERS = 0.01
@@ -47,7 +47,7 @@ class Rerun:
     reason: str = ""
 
 
-def drawn(plan: Plan, store: Store, count: int, seed: int) -> list[tuple[Trial, Cell]]:
+def drawn(plan: Plan, store: Records, count: int, seed: int) -> list[tuple[Trial, Cell]]:
     """Return a random sample of a board's done cells, without those that only calibrate; all if they are fewer.
 
     Raises:
@@ -105,8 +105,8 @@ def compared(
     plan: Plan,
     manifests: Mapping[str, Manifest],
     sample: Sequence[tuple[Trial, Cell]],
-    before: Store,
-    after: Store,
+    before: Records,
+    after: Records,
     rows: Iterable[Row],
 ) -> Iterator[Rerun]:
     """Yield each cell of a sample as it was published and as it is now.
@@ -136,7 +136,7 @@ def compared(
         yield _rerun(plan, trial, cell, old, new, measure, is_trained=(trial.method, digest(trial.settings)) in trained)
 
 
-def _found(store: Store, plan: Plan, trial: Trial, cell: Cell, truth: Truth) -> Iterator[tuple[Record, Outcome]]:
+def _found(store: Records, plan: Plan, trial: Trial, cell: Cell, truth: Truth) -> Iterator[tuple[Record, Outcome]]:
     found = outcomes(store, trial, plan.task, truth)
     return ((record, outcome) for one, record, outcome in found if one.key == cell.key)
 

@@ -30,6 +30,7 @@ def reproduce(
 ) -> None:
     """Run a random sample of a published board's cells again, fits included, and compare."""
     from gfp_bench.boards import reproduction
+    from gfp_bench.cli.boards import published_board
     from gfp_bench.cli.progress import RunDisplay
     from gfp_bench.data.dataset import Dataset
     from gfp_bench.engine import runner
@@ -37,7 +38,7 @@ def reproduce(
     from gfp_bench.engine.records import Store
     from gfp_bench.registry.discovery import survey_plugins
 
-    published = Store(boards / "records" / Path(board).name.removesuffix(".md"))
+    published = published_board(boards, Path(board).name.removesuffix(".md"))
     plan = published.plan()
     manifests = manifests_of(plan)
     plugins = survey_plugins(plugin or ())

@@ -254,7 +254,7 @@ def _to_float(value: object) -> float:
 
 
 def _to_str(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():  # it becomes part of titles, files and tables
+    if not isinstance(value, str) or not " ".join(value.split()).isprintable():  # it becomes part of titles and tables
         raise ValueError
     return value
 

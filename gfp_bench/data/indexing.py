@@ -14,7 +14,7 @@ from gfp_bench.data.index import from_parquet, place_problems
 from gfp_bench.data.layouts import Place
 from gfp_bench.data.layouts.folders import listed
 from gfp_bench.data.likeness import perceptual_hash, pixel_digest
-from gfp_bench.data.manifest import NAME, About, Manifest, Metadata, read_manifest, write_manifest
+from gfp_bench.data.manifest import NAME, About, Manifest, Metadata, probes_of, read_manifest, write_manifest
 from gfp_bench.data.reader import Files, OnProgress, in_threads
 from gfp_bench.data.splitting import drawn_splits, missed_shares
 from gfp_bench.data.survey import survey
@@ -168,7 +168,7 @@ def _expect_fit(name: str, index: pd.DataFrame, sources: Mapping[str, Metadata],
             f"source {odd[0]!r}, as its folder, expected letters, digits and . _ + @ - only; rename the folder"
         )
     splits = sorted(set(index["split"]))
-    if problems := place_problems(index, found, splits, shared_groups=bool(shared_groups)):
+    if problems := place_problems(index, found, splits, probes_of(sources), shared_groups=bool(shared_groups)):
         raise DatasetError(f"dataset {name!r}: {'; '.join(problems)}")
 
 

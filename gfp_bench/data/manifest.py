@@ -94,7 +94,7 @@ class Manifest(Document):
     @property
     def probes(self) -> tuple[str, ...]:
         """The sources that are tested and not learnt, sorted: further instances of one that is, or unseen families."""
-        return tuple(name for name in self.source_names if {"probe_of", "unseen"} & self.sources[name].keys())
+        return probes_of(self.sources)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -263,6 +263,11 @@ def read_index(manifest: Manifest) -> pd.DataFrame:
         )
     _refuse(manifest, index)
     return index.sort_values(["split", "sha256", "id"], ignore_index=True)
+
+
+def probes_of(sources: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the sources, sorted, whose metadata say that they are tested and not learnt."""
+    return tuple(name for name in sorted(sources) if {"probe_of", "unseen"} & sources[name].keys())
 
 
 def _refuse(manifest: Manifest, index: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ Torch-free.
 
 import ast
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -68,10 +69,14 @@ def _root(module: Path) -> tuple[Path, str]:
     return folder, package
 
 
+_PARSING = threading.Lock()  # CPython 3.11 counts the depth of what all threads parse in one place
+
+
 def _imported(content: bytes, place: Path) -> Iterator[tuple[str, ...]]:
     """Yield the parts of each dotted name that a file imports; names that are no modules are among them."""
     try:
-        tree = ast.parse(content)
+        with _PARSING:
+            tree = ast.parse(content)
     except (SyntaxError, ValueError):  # it will say so itself once it is loaded
         return
     for node in ast.walk(tree):

@@ -31,7 +31,7 @@ def test_run_then_status_leaderboard_show_publish(cli: Callable, toy: Manifest, 
 
     code, table, _ = cli("status")
     assert code == 0
-    assert "76 cells, 76 done" in table
+    assert "95 cells, 95 done" in table
     states = json.loads(cli("status", "--json")[1])
     assert {state["status"] for state in states} == {"done"}
     shown = json.loads(cli("show", states[0]["key"][:12])[1])
@@ -143,7 +143,7 @@ def test_no_space_left_is_exit_1(cli: Callable, toy: Manifest, monkeypatch: pyte
 def test_plan_says_what_run_would_do(cli: Callable, toy: Manifest) -> None:
     code, out, _ = cli("plan", "-d", str(toy.file), "-m", "knn", "--seeds", "0")
     assert code == 0
-    assert "76 cells, 0 done" in out
+    assert "95 cells, 0 done" in out
     plan = json.loads(cli("plan", "-d", str(toy.file), "-m", "knn", "--json")[1])
     assert {trial["method"] for trial in plan["trials"]} == {"chance", "majority", "octaves", "thumbnail", "knn"}
 

@@ -42,8 +42,8 @@ def test_the_commands_run(
         assert not stopped.value.code, (command, err)
     assert "added: the row knn[k=1]" in said
     assert "added: the row knn[k=3]" in said
-    assert "39 published cells count as done" not in said, "two contenders and three floors, 13 cells each"
-    assert "65 published cells count as done" in said
+    assert "39 published cells count as done" not in said, "two contenders and four floors, 13 cells each"
+    assert "78 published cells count as done" in said
     board = (tmp_path / "boards" / "mine-attribution@0.md").read_text(encoding="utf-8")
     assert re.findall(r"`(knn[^`]*)` \(note", board) != []
     (pasted,) = re.findall(r"Made again from its records by `(.*)`\.", board)

@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,21 +25,15 @@ COMMANDS = re.findall(r"^gfp-bench .*$", PAGE, flags=re.MULTILINE)
 
 @pytest.fixture
 def here(toy: Manifest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with the example's file and a published board of one small row."""
+    """A folder with the example's file and a published board of the floors and their like, on clean images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GFP_BENCH_CACHE", str(cache))
     monkeypatch.setenv("GFP_BENCH_DATA", str(toy.file.parent))
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.webp"))
-    recipe = load_protocol("attribution@1").model_copy(update={"attacks": (), "immunise": False})
-    plan = make_plan(toy, recipe, [("majority", {})], load_plugins())
-    alone = replace(
-        plan,
-        trials=tuple(trial for trial in plan.trials if trial.method == "majority"),
-        rows=tuple(row for row in plan.rows if row.method == "majority"),
-    )
-    manifests = {toy.name: toy}
-    run(alone, Options(manifests={toy.name: toy.file}, cache=cache, results=Path("results")), lambda event: None)
-    publication.publish(alone, manifests, Store(Path("results")), Path("leaderboards"))
+    recipe = load_protocol("attribution@1").model_copy(update={"name": "clean", "attacks": (), "immunise": False})
+    plan = make_plan(toy, recipe, [], load_plugins())
+    run(plan, Options(manifests={toy.name: toy.file}, cache=cache, results=Path("results")), lambda event: None)
+    publication.publish(plan, {toy.name: toy}, Store(Path("results")), Path("leaderboards"))
 
 
 def test_the_commands_run(here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +41,7 @@ def test_the_commands_run(here: None, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert len(COMMANDS) == 3
     monkeypatch.setattr(canary, "dealings", lambda sources: 1)
     for command in COMMANDS:
-        words = shlex.split(command.replace("photo-mini", "toy"))
+        words = shlex.split(command.replace("photo-mini-attribution", "toy-clean").replace("photo-mini", "toy"))
         words += ["--seed", "2"] * (words[1] != "leaderboard")
         monkeypatch.setattr(sys, "argv", words)
         try:

@@ -32,12 +32,12 @@ def test_paths_say_split_and_source(tmp_path: Path) -> None:
 
 
 def test_paths_say_the_source_alone_where_splits_are_drawn(tmp_path: Path) -> None:
-    save(tmp_path / "real" / "train" / "a.png")
-    write_archive(tmp_path / "flow.zip", {"test/c.png": b"c", "d.png": b"d"})
+    save(tmp_path / "real" / "deep" / "a.png")
+    write_archive(tmp_path / "flow.zip", {"deep/c.png": b"c", "d.png": b"d"})
     assert places(tmp_path, drawn=True) == [
         ("flow.zip/d.png", "flow", ""),
-        ("flow.zip/test/c.png", "flow", ""),
-        ("real/train/a.png", "real", ""),
+        ("flow.zip/deep/c.png", "flow", ""),
+        ("real/deep/a.png", "real", ""),
     ]
 
 
