@@ -54,7 +54,7 @@ def test_a_run_with_bad_plugins_ends_with_a_board_that_says_why(
 
     shown = MarkdownIt("gfm-like", {"linkify": False}).parse(out)
     assert Counter(token.type for token in shown)["heading_open"] == out.count("\n## ") + 1
-    assert Counter(token.type for token in shown)["tr_open"] == 8 * Counter(t.type for t in shown)["table_open"]
+    assert Counter(token.type for token in shown)["tr_open"] == 9 * Counter(t.type for t in shown)["table_open"]
     inline = [child.type for token in shown for child in token.children or ()]
     assert not {"html_inline", "link_open", "image"} & {*inline} | {t.type for t in shown if t.type == "html_block"}
     rows = list(csv.DictReader(cli("leaderboard", "--format", "csv")[1].splitlines()))
