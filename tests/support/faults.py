@@ -174,7 +174,7 @@ class Awkward(Brightness):
 
     def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
         time.sleep(0.6)
-        monitor.progress(1, 10, **{"[bold]\x1b[31m": 1.0})
+        monitor.progress(1, 10)
         raise RuntimeError("\udcff `code` | **d** \n\n# H <script>alert(1)</script> \\end{tabular} ](x) \x1b[31m \x00")
 
 
