@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from multiprocessing import resource_tracker
+from multiprocessing import current_process, resource_tracker
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,6 +53,7 @@ def work(job: Job, end: socket.socket, trial: int) -> NoReturn:
     """Serve a trial, whose process ``trial`` forked this one, until it ends this process."""
     here = os.getpid()
     die_with(trial)
+    current_process().daemon = False  # it may have children, all of which end with the trial
     _close_all_but(end.fileno())
     faulthandler.register(STACK, all_threads=True)
     if job.memory and job.device == "cpu":
@@ -173,6 +174,12 @@ class _Worker:
         return ImageSet(pixels, labels, device=self._job.device, **facts)
 
 
+_READ_ELSEWHERE = (
+    "images of an ImageSet were wanted in a process that the method started, as a DataLoader with workers does; read "
+    "them in fit: by batches(), or with num_workers=0"
+)
+
+
 class _Lent:
     """The images of a set, which the trial's process hands over when they are asked for.
 
@@ -184,13 +191,16 @@ class _Lent:
         self._channel, self._name, self.shape = channel, name, shape
         self._lock, self._process = threading.Lock(), os.getpid()
 
+    def __getstate__(self) -> NoReturn:
+        raise PluginError(_READ_ELSEWHERE)
+
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return some images, (m, 3, h, w)."""
         if os.getpid() != self._process:
-            raise PluginError("images of an ImageSet were read by a process that the method started; read them in fit")
+            raise PluginError(_READ_ELSEWHERE)
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         size = images_at_a_time(self.shape)
         with self._lock:

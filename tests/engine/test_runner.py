@@ -106,6 +106,7 @@ def files(root: Path) -> dict[str, bytes]:
         ("exits", "exited with code 3 before it was done"),
         ("quits", "SystemExit: 0"),
         ("crashes", "killed by SIGSEGV"),
+        ("loads-with-workers", "images of an ImageSet were wanted in a process that the method started"),
         ("not-finite", "method 'not-finite' returned scores that are not finite for 24 of 24 images, expected numbers"),
         ("wrong-shape", "returned scores of shape (24, 2) and torch.float32, expected (24, 3)"),
         ("writes-to-input", "method 'writes-to-input' changed the images it was given in scores; work on a copy"),

@@ -6,10 +6,12 @@ import signal
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from gfp_bench import SILENT, Images, ImageSet, Method, Monitor, Register, Scores, files, hookimpl
 from gfp_bench.errors import MachineError
@@ -158,6 +160,18 @@ class BlamesTheMachine(Brightness):
         raise MachineError("no space is left, believe me")
 
 
+class LoadsWithWorkers(Brightness):
+    """Counts in a process of its own, which it may, and reads images in others, which it may not."""
+
+    name = "loads-with-workers"
+
+    def fit(self, train: ImageSet, val: ImageSet, *, rng: torch.Generator, monitor: Monitor = SILENT) -> None:
+        with get_context("spawn").Pool(1) as pool:
+            assert pool.map(abs, [-1]) == [1]
+        for _ in DataLoader(train, batch_size=4, num_workers=1):
+            pass
+
+
 class SavesHalf(Brightness):
     name = "saves-half"
 
@@ -228,7 +242,7 @@ def register_methods(register: Register) -> None:
     for method in (
         Brightness, Raises, RaisesOnce,
         FitsOnce, Hangs, Slow, Exits, QuitsPolitely, Crashes, Eats, Prints, NotFinite,
-        WrongShape, WritesToInput, Skips, Steps, DiskFull, BlamesTheMachine,
+        WrongShape, WritesToInput, Skips, Steps, DiskFull, BlamesTheMachine, LoadsWithWorkers,
         SavesHalf, Awkward,
     ):  # fmt: skip
         register(method)
